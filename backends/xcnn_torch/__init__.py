@@ -1,0 +1,61 @@
+"""PyTorch's tensors as plain arrays, on the processor or a CUDA GPU; its autograd is not used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xcnn import backend
+from xcnn.errors import BackendError
+
+__all__ = ["Backend"]
+
+
+class Backend(backend.Backend):
+    """PyTorch tensors: ``"torch"`` on the processor, ``"torch:cuda"`` or ``"torch:cuda:1"`` on a GPU."""
+
+    root = "torch"
+    owns = ("torch",)
+    many_devices = True
+
+    def __init__(self, device: str = "") -> None:
+        try:
+            import array_api_compat.torch as xp
+            import torch
+        except ImportError as error:
+            msg = f'{error}; needed: pip install "xcnn[torch]"'
+            raise BackendError(msg, where="backend 'torch'") from error
+        self.xp, self._torch = xp, torch
+        try:
+            self._device = torch.empty(0, device=device or "cpu").device
+        except (RuntimeError, AssertionError) as error:  # an unknown device, or a torch without CUDA
+            first = str(error).splitlines()[0]
+            raise BackendError(f"device {device!r}: {first}", where="backend 'torch'") from error
+        self.host = self._device.type == "cpu"
+        self.name = "torch" if self.host else f"torch:{self._device}"
+
+    def asarray(self, a: Any, /, dtype: str | None = None) -> Any:
+        """Return `a` on this device, without its autograd history."""
+        kind = None if dtype is None else getattr(self._torch, dtype)
+        if isinstance(a, self._torch.Tensor):
+            return a.detach().to(device=self._device, dtype=kind)
+        a = np.asarray(a)
+        if not a.flags.writeable or min(a.strides, default=0) < 0:  # torch can share neither
+            a = a.copy()
+        return self._torch.asarray(a, dtype=kind, device=self._device)
+
+    @classmethod
+    def to_numpy(cls, a: Any, /) -> np.ndarray:
+        """Return `a` on the host."""
+        return a.detach().cpu().numpy()
+
+    @classmethod
+    def device(cls, a: Any, /) -> str:
+        """Return ``"cuda:0"`` and so on; the processor's is empty."""
+        return "" if a.device.type == "cpu" else str(a.device)
+
+    def synchronize(self) -> None:
+        """Wait for the GPU."""
+        if self._device.type == "cuda":
+            self._torch.cuda.synchronize(self._device)

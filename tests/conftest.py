@@ -1,0 +1,76 @@
+"""Fixtures of all tests: every backend that is usable here, and a plain word about those that are not.
+
+``XCNN_TEST_BACKENDS="numpy,strict,torch"`` names the backends that must be present; a missing one fails.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import hypothesis
+import pytest
+
+import xcnn
+
+BUILT_IN = ("numpy", "strict", "torch", "cupy")
+REQUIRED = tuple(name.strip() for name in os.environ.get("XCNN_TEST_BACKENDS", "").split(",") if name.strip())
+USABLE = tuple(xcnn.available_backends())
+TESTED = tuple(name for name in dict.fromkeys((*BUILT_IN, *REQUIRED)) if name in (*USABLE, *REQUIRED))
+
+hypothesis.settings.register_profile(
+    "xcnn",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=10,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("xcnn")
+
+
+def _left_out() -> list[str]:
+    """Return one line for each thing that this run does not test, and why."""
+    problems = xcnn.backend_problems()
+    lines = [f"backend {name} is NOT tested: {problems[name]}" for name in BUILT_IN if name not in USABLE]
+    if importlib.util.find_spec("torch") is None:
+        lines.append("comparisons with PyTorch are NOT run: torch is not installed (pip install torch)")
+    return lines
+
+
+def pytest_report_header() -> list[str]:
+    """Say which backends are tested."""
+    return [f"backends: {', '.join(TESTED)}", *_left_out()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say again, where nobody overlooks it, which backends were not tested."""
+    lines = _left_out()
+    if lines:
+        terminalreporter.section("left out", sep="-")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", params=TESTED)
+def backend(request: pytest.FixtureRequest) -> xcnn.backend.Backend:
+    """Each backend in turn; one that is required and missing fails here."""
+    return xcnn.get_backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def xp(backend: xcnn.backend.Backend) -> object:
+    """The array API namespace of `backend`."""
+    return backend.xp
+
+
+@pytest.fixture(scope="session", params=("float32", "float64"))
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Each floating dtype in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def torch() -> object:
+    """PyTorch, to compare with; the tests that need it are skipped, and the summary says so, without it."""
+    return pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")

@@ -1,0 +1,34 @@
+"""Published tolerances: how far two computations of the same numbers may differ.
+
+An element may differ by ``rtol`` times its own size plus ``atol`` times the largest size in its array: a sum of
+many terms is no better than its largest ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tolerance(NamedTuple):
+    """Relative to each element, and relative to the largest element."""
+
+    rtol: float
+    atol: float
+
+
+# A forward pass or a gradient against the same formula in float64: a loop, another backend, PyTorch.
+EXACT = {"float32": Tolerance(1e-4, 2e-6), "float64": Tolerance(1e-10, 1e-12)}
+
+# A gradient in float64 against central differences of fourth order (see tests/ops/checks.py).
+DIFFERENCES = Tolerance(1e-7, 1e-9)
+
+
+def assert_close(got: object, want: object, dtype: str, what: str = "") -> None:
+    """Fail unless `got` has the shape of `want` and its numbers, within the tolerance of `dtype`."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{what}: shape {got.shape}; needed {want.shape}"
+    rtol, atol = EXACT[dtype]
+    scale = float(np.max(np.abs(want), initial=0.0))
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=atol * scale, err_msg=what)

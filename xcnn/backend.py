@@ -1,0 +1,406 @@
+"""Backends: which array library holds an array, which one new models use, and which kernels it offers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from xcnn.errors import BackendError, DTypeError, suggest
+from xcnn.types import Array, Namespace
+
+__all__ = [
+    "Backend",
+    "Kernel",
+    "available_backends",
+    "backend_of",
+    "backend_problems",
+    "find_kernel",
+    "get_backend",
+    "move",
+    "plugin_of",
+    "readable",
+    "set_backend",
+    "use_backend",
+]
+
+
+class Kernel(NamedTuple):
+    """A backend's replacement of both halves of an op.
+
+    Attributes
+    ----------
+    forward : callable
+        Takes what the op takes, returns ``(y, values)``, or ``NotImplemented`` for a case it does not cover.
+    backward : callable
+        Takes ``(dy, values, needs)``, returns one gradient per array argument.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+
+
+class Backend:
+    """One array library on one device. A plug-in is a module ``xcnn_<name>`` with a subclass named ``Backend``.
+
+    Parameters
+    ----------
+    device : str
+        What follows the colon in ``set_backend("name:device")``; empty for the default device.
+
+    Attributes
+    ----------
+    root : str
+        The name before the colon.
+    owns : tuple of str
+        Root packages of the library's array types.
+    many_devices : bool
+        Whether arrays of the library may live on different devices.
+    kernels : mapping
+        Replacements by op name (`Kernel`), by optimizer class name, and ``all_finite``.
+    compile_run : callable or None
+        ``compile_run(leaves, *, dtype, need_dx) -> (layer, taken) | None``: one layer that does the work of
+        the first `taken` leaves.
+    capture : callable or None
+        ``capture(step) -> step``: a faster replay of a pure training step.
+    name : str
+        The shortest name that opens this backend again.
+    host : bool
+        Whether reading a value costs nothing (no device to wait for).
+    xp : module
+        The library's array API namespace.
+    """
+
+    root: ClassVar[str]
+    owns: ClassVar[tuple[str, ...]]
+    many_devices: ClassVar[bool] = False
+    kernels: ClassVar[Mapping[str, Any]] = {}
+    compile_run: ClassVar[Callable[..., Any] | None] = None
+    capture: ClassVar[Callable[..., Any] | None] = None
+
+    name: str
+    host: bool
+    xp: Namespace
+
+    def __init__(self, device: str = "") -> None:
+        raise NotImplementedError
+
+    def asarray(self, a: Any, /, dtype: str | None = None) -> Any:
+        """Return `a` (a host array, a list, an array of this library) on this device, in `dtype` if given."""
+        raise NotImplementedError
+
+    @classmethod
+    def to_numpy(cls, a: Any, /) -> np.ndarray:
+        """Return `a` as a NumPy array on the host."""
+        raise NotImplementedError
+
+    @classmethod
+    def device(cls, a: Any, /) -> str:
+        """Return where `a` lives, as `set_backend` would name it after the colon."""
+        return ""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was asked to do."""
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}>"
+
+
+_BUILT_IN = {"numpy": "numpy", "cupy": "cupy", "torch": "torch", "array_api_strict": "strict"}  # owner -> name
+_plugins: dict[str, type[Backend]] = {}
+_opened: dict[str, Backend] = {}
+_by_type: dict[type, type[Backend]] = {}
+_default: str | None = None
+_scoped: ContextVar[str | None] = ContextVar("backend", default=None)
+_readable: ContextVar[bool] = ContextVar("readable", default=False)
+
+
+def _entry_points() -> dict[str, Any]:
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group="xcnn.backends")}
+
+
+def _known() -> list[str]:
+    return list(dict.fromkeys([*_BUILT_IN.values(), *_entry_points(), *_plugins]))
+
+
+def _plugin(root: str) -> type[Backend]:
+    """Return the plug-in called `root`: a built-in, an entry point, or any importable ``xcnn_<root>``."""
+    if root not in _plugins:
+        entry = None if root in _BUILT_IN.values() else _entry_points().get(root)
+        try:
+            plugin = entry.load() if entry else importlib.import_module(f"xcnn_{root}").Backend
+        except ModuleNotFoundError as error:
+            if error.name != f"xcnn_{root}":
+                raise BackendError(f"cannot be imported: {error}", where=f"backend {root!r}") from error
+            msg = f"unknown backend {root!r}{suggest(root, ['auto', *_known()])}"
+            raise BackendError(msg) from None
+        _plugins[root] = plugin
+    return _plugins[root]
+
+
+def _probe(backend: Backend) -> None:
+    """Run one kernel on the device: importing a library proves nothing."""
+    xp = backend.xp
+    a = backend.asarray([[1.0, 2.0], [3.0, 4.0]], "float32")
+    got = backend.to_numpy(xp.sum(xp.matmul(a, a), axis=0)).tolist()
+    if got != [22.0, 32.0]:
+        msg = f"a 2 x 2 matrix product gave {got}; needed [22.0, 32.0]"
+        raise BackendError(msg, where=f"backend {backend.name!r}")
+
+
+def _choose() -> Backend:
+    """Return the fastest usable backend, and say on stderr which and why."""
+    reasons = []
+    for name in ("cupy", "torch:cuda"):
+        try:
+            chosen = get_backend(name)
+            break
+        except BackendError as error:
+            reasons.append(str(error))
+    else:
+        chosen = get_backend("numpy")
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    print(f'xcnn: backend "auto" is {chosen.name}{why}', file=sys.stderr)
+    return chosen
+
+
+def get_backend(name: str | Backend | None = None, /) -> Backend:
+    """Return the backend called `name`, opened and tried.
+
+    Parameters
+    ----------
+    name : str, Backend or None
+        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"strict"``, ``"auto"`` or a
+        third party's; None: what new models use, by `use_backend`, else `set_backend`, else the environment
+        variable ``XCNN_BACKEND``, else NumPy.
+
+    Returns
+    -------
+    Backend
+        The same object for the same library and device.
+
+    Raises
+    ------
+    BackendError
+        If the name is unknown, or the library, the device or its first kernel fails.
+    """
+    if isinstance(name, Backend):
+        return name
+    name = name or _scoped.get() or _default or os.environ.get("XCNN_BACKEND") or "numpy"
+    if name not in _opened:
+        if name == "auto":
+            return _opened.setdefault(name, _choose())
+        root, _, device = name.partition(":")
+        plugin = _plugin(root)
+        try:
+            backend = plugin(device)
+            backend = _opened.get(backend.name, backend)
+            _probe(backend)
+        except BackendError:
+            raise
+        except Exception as error:  # a driver may fail in any way
+            msg = f"cannot be used here: {type(error).__name__}: {error}"
+            raise BackendError(msg, where=f"backend {name!r}") from error
+        _opened[name] = _opened[backend.name] = backend
+    return _opened[name]
+
+
+def set_backend(name: str | Backend, /) -> None:
+    """Make `name` the backend of what is created from now on; existing models keep theirs.
+
+    Parameters
+    ----------
+    name : str or Backend
+        See `get_backend`.
+
+    Raises
+    ------
+    BackendError
+        If it cannot be used; the default stays as it was.
+    """
+    global _default
+    _default = get_backend(name).name
+
+
+@contextmanager
+def use_backend(name: str | Backend, /) -> Iterator[Backend]:
+    """Use `name` for what is created inside the block, in this thread or task only.
+
+    Parameters
+    ----------
+    name : str or Backend
+        See `get_backend`.
+
+    Yields
+    ------
+    Backend
+        The backend in use.
+
+    Raises
+    ------
+    BackendError
+        If it cannot be used.
+    """
+    backend = get_backend(name)
+    token = _scoped.set(backend.name)
+    try:
+        yield backend
+    finally:
+        _scoped.reset(token)
+
+
+def backend_problems() -> dict[str, str]:
+    """Return the backends that cannot be used here.
+
+    Returns
+    -------
+    dict
+        Name to the reason, with the line that mends it where one is known.
+    """
+    problems = {}
+    for name in _known():
+        try:
+            get_backend(name)
+        except BackendError as error:
+            problems[name] = str(error)
+    return problems
+
+
+def available_backends() -> list[str]:
+    """Return the names of the backends whose device answered and ran a kernel.
+
+    Returns
+    -------
+    list of str
+        For example ``["numpy", "torch"]``.
+    """
+    problems = backend_problems()
+    return [name for name in _known() if name not in problems]
+
+
+def plugin_of(a: Any, /) -> type[Backend]:
+    """Return the plug-in whose library made `a`.
+
+    Parameters
+    ----------
+    a : array
+        An array of any library that a backend owns.
+
+    Returns
+    -------
+    type
+        A subclass of `Backend`.
+
+    Raises
+    ------
+    DTypeError
+        If no backend owns the type of `a`.
+    """
+    kind = type(a)
+    if kind not in _by_type:
+        for base in kind.__mro__:  # numpy.memmap, torch.nn.Parameter
+            owner = base.__module__.partition(".")[0]
+            found = [p for p in _plugins.values() if owner in p.owns]
+            if not found and owner in _BUILT_IN:
+                found = [_plugin(_BUILT_IN[owner])]
+            if found:
+                break
+        else:
+            found = [p for p in map(_plugin, _entry_points()) if kind.__module__.partition(".")[0] in p.owns]
+        if not found:
+            msg = f"got a {kind.__module__}.{kind.__qualname__}; needed an array of {', '.join(_known())}"
+            raise DTypeError(msg)
+        _by_type[kind] = found[0]
+    return _by_type[kind]
+
+
+def backend_of(a: Any, /) -> Backend:
+    """Return the backend, with its device, that holds `a`.
+
+    Parameters
+    ----------
+    a : array
+        An array of any library that a backend owns.
+
+    Returns
+    -------
+    Backend
+        The same object that `get_backend` returns.
+
+    Raises
+    ------
+    DTypeError
+        If no backend owns the type of `a`.
+    """
+    plugin = plugin_of(a)
+    device = plugin.device(a)
+    return get_backend(f"{plugin.root}:{device}" if device else plugin.root)
+
+
+def move(a: Any, backend: Backend, /, dtype: str | None = None) -> Any:
+    """Return `a`, an array of any backend or a list, on `backend`.
+
+    Parameters
+    ----------
+    a : array or sequence of numbers
+        What to move.
+    backend : Backend
+        Where to.
+    dtype : str, optional
+        For example ``"float32"``; None keeps it.
+
+    Returns
+    -------
+    array
+        Itself where nothing is to be done.
+    """
+    if isinstance(a, (list, tuple, int, float)):
+        return backend.asarray(a, dtype)
+    plugin = plugin_of(a)
+    return backend.asarray(a if isinstance(backend, plugin) else plugin.to_numpy(a), dtype)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Run the readable pairs and uncompiled layers inside the block, whatever kernels a backend has.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    token = _readable.set(True)
+    try:
+        yield
+    finally:
+        _readable.reset(token)
+
+
+def is_readable() -> bool:
+    """Return whether `readable` is in force."""
+    return _readable.get()
+
+
+def find_kernel(name: str, plugin: type[Backend], /) -> Any:
+    """Return what replaces the readable `name` on `plugin`, or None.
+
+    Parameters
+    ----------
+    name : str
+        An op's name, an optimizer's class name, or ``"all_finite"``.
+    plugin : type
+        A subclass of `Backend`.
+
+    Returns
+    -------
+    Kernel, callable or None
+        The replacement.
+    """
+    return None if _readable.get() else plugin.kernels.get(name)

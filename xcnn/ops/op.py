@@ -1,0 +1,139 @@
+"""The only dispatch: an Op is a pair of pure functions, and a backend may replace the pair."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, ParamSpec
+
+from xcnn.backend import find_kernel, plugin_of
+from xcnn.errors import DeviceMismatchError, DTypeError, Error
+from xcnn.types import Array
+
+__all__ = ["Op", "Saved"]
+
+P = ParamSpec("P")
+
+
+class Saved:
+    """What a forward left for its backward, and the backward that goes with it."""
+
+    __slots__ = ("_backward", "_given", "_values")
+
+    def __init__(self, backward: Callable[..., Any], values: Any, given: tuple[bool, ...]) -> None:
+        self._backward, self._values, self._given = backward, values, given
+
+    def backward(self, dy: Any, /, needs: tuple[bool, ...] | None = None) -> tuple[Any, ...]:
+        """Return one gradient per array argument of the forward, in order.
+
+        Parameters
+        ----------
+        dy : array
+            Gradient of the loss with respect to y, of the shape of y.
+        needs : tuple of bool, optional
+            Which gradients are wanted; all by default.
+
+        Returns
+        -------
+        tuple
+            Gradients of the shapes of the arguments; None where not wanted, for absent arguments, and for
+            arguments without a gradient (labels, statistics).
+        """
+        return self._backward(dy, self._values, self._given if needs is None else needs)
+
+
+class Op(Generic[P]):
+    """A readable pair: a forward function and, by ``@op.gradient``, its backward.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*arrays, **options) -> (y, values)``, pure, in the array API standard alone.
+
+    Notes
+    -----
+    The backend that owns the first array may hold a `Kernel` of the same name; it then replaces both halves.
+    """
+
+    registry: ClassVar[dict[str, Op[...]]] = {}
+
+    def __init__(self, forward: Callable[P, Any]) -> None:
+        functools.update_wrapper(self, forward)
+        self.name = forward.__name__
+        self._forward = forward
+        self._backward: Callable[..., Any] | None = None
+        kinds = [p.kind for p in inspect.signature(forward).parameters.values()]
+        self.arity = kinds.count(inspect.Parameter.POSITIONAL_ONLY)  # arrays that it takes
+        self.registry[self.name] = self
+
+    def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        """Make `backward` the other half.
+
+        Parameters
+        ----------
+        backward : callable
+            ``backward(dy, values, needs) -> one gradient per array argument``.
+
+        Returns
+        -------
+        callable
+            The same function.
+        """
+        self._backward = backward
+        return backward
+
+    def __call__(self, *arrays: P.args, **options: P.kwargs) -> tuple[Any, Saved]:
+        """Return y and what `Saved.backward` needs."""
+        try:
+            plugin = _common_plugin(self.name, arrays)
+            given = tuple([a is not None for a in arrays]) + (False,) * (self.arity - len(arrays))
+            kernel = find_kernel(self.name, plugin)
+            if kernel is not None:
+                result = kernel.forward(*arrays, **options)
+                if result is not NotImplemented:
+                    return result[0], Saved(kernel.backward, result[1], given)
+            y, values = self._forward(*arrays, **options)
+        except Error as error:
+            error.where = error.where or self.name
+            raise
+        assert self._backward is not None, f"{self.name} has no gradient"
+        return y, Saved(self._backward, values, given)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def _common_plugin(name: str, arrays: tuple[Any, ...], /) -> Any:
+    """Return the plug-in that owns all `arrays`, which must live on one device."""
+    x = arrays[0]
+    plugin = plugin_of(x)
+    for i, a in enumerate(arrays[1:], 1):
+        if a is None:
+            continue
+        other = plugin if type(a) is type(x) else plugin_of(a)
+        if other is not plugin or (plugin.many_devices and plugin.device(a) != plugin.device(x)):
+            here, there = _place(plugin, x), _place(other, a)
+            msg = (
+                f"the first array is on {here}, array {i + 1} on {there}; needed one device: "
+                f'convert the array, or move the model with model.to("{here}")'
+            )
+            raise DeviceMismatchError(msg, where=name)
+    return plugin
+
+
+def _place(plugin: Any, a: Array, /) -> str:
+    device = plugin.device(a)
+    return f"{plugin.root}:{device}" if device else plugin.root
+
+
+def check_floating(xp: Any, x: Array, /, *others: Array | None, names: str) -> None:
+    """Refuse arrays that are not of one real floating dtype; `names` lists theirs, separated by spaces."""
+    labels = names.split()
+    if not xp.isdtype(x.dtype, "real floating"):
+        msg = f"{labels[0]} has dtype {x.dtype}; needed a real floating dtype"
+        raise DTypeError(msg)
+    for label, a in zip(labels[1:], others, strict=False):
+        if a is not None and a.dtype != x.dtype:
+            msg = f"{labels[0]} has dtype {x.dtype}, {label} {a.dtype}; needed the same"
+            raise DTypeError(msg)
