@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from types import ModuleType
 
 import hypothesis
 import pytest
 
-import xcnn
+from xcnn.backend import Backend, available_backends, backend_problems, get_backend
+from xcnn.types import Namespace
 
 BUILT_IN = ("numpy", "strict", "torch", "cupy")
 REQUIRED = tuple(name.strip() for name in os.environ.get("XCNN_TEST_BACKENDS", "").split(",") if name.strip())
-USABLE = tuple(xcnn.available_backends())
+USABLE = tuple(available_backends())
 TESTED = tuple(name for name in dict.fromkeys((*BUILT_IN, *REQUIRED)) if name in (*USABLE, *REQUIRED))
 
 hypothesis.settings.register_profile(
@@ -23,7 +25,7 @@ hypothesis.settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
-    max_examples=10,
+    max_examples=15,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("xcnn")
@@ -31,7 +33,7 @@ hypothesis.settings.load_profile("xcnn")
 
 def _left_out() -> list[str]:
     """Return one line for each thing that this run does not test, and why."""
-    problems = xcnn.backend_problems()
+    problems = backend_problems()
     lines = [f"backend {name} is NOT tested: {problems[name]}" for name in BUILT_IN if name not in USABLE]
     if importlib.util.find_spec("torch") is None:
         lines.append("comparisons with PyTorch are NOT run: torch is not installed (pip install torch)")
@@ -53,13 +55,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", params=TESTED)
-def backend(request: pytest.FixtureRequest) -> xcnn.backend.Backend:
+def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend in turn; one that is required and missing fails here."""
-    return xcnn.get_backend(request.param)
+    return get_backend(request.param)
 
 
 @pytest.fixture(scope="session")
-def xp(backend: xcnn.backend.Backend) -> object:
+def xp(backend: Backend) -> Namespace:
     """The array API namespace of `backend`."""
     return backend.xp
 
@@ -71,6 +73,6 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def torch() -> object:
+def torch() -> ModuleType:
     """PyTorch, to compare with; the tests that need it are skipped, and the summary says so, without it."""
     return pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")

@@ -1,6 +1,6 @@
 """Forward passes written for reading: plain loops in NumPy float64, one for each op, under the op's own name.
 
-Nothing here is shared with xcnn. Loops run over filters, pixels and windows; an image batch is handled at once.
+Nothing here is shared with xcnn. Loops run over filters, pixels and windows; all images go together.
 """
 
 from __future__ import annotations
@@ -124,6 +124,21 @@ def global_avg_pool2d(x, /):
 def global_max_pool2d(x, /):
     """y[n,c] = largest pixel of channel c of image n."""
     return np.array([[np.max(channel) for channel in image] for image in x])
+
+
+def zero_pad2d(x, /, *, padding):
+    """y = x in the middle of zeros."""
+    return pad(x, padding)
+
+
+def upsample2d(x, /, *, factor):
+    """y[n,c,i,j] = x[n, c, floor(i / rows), floor(j / columns)]."""
+    n, c, h, w = x.shape
+    y = np.zeros((n, c, h * factor[0], w * factor[1]))
+    for i in range(y.shape[2]):
+        for j in range(y.shape[3]):
+            y[:, :, i, j] = x[:, :, i // factor[0], j // factor[1]]
+    return y
 
 
 # Linear maps and normalisation
@@ -328,3 +343,12 @@ def philox(counter, key):
         a, b, c, d = (q >> 32) ^ b ^ k0, q & 0xFFFFFFFF, (p >> 32) ^ d ^ k1, p & 0xFFFFFFFF
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     return a, b, c, d
+
+
+def dropout(x, /, *, rate, seed, stream):
+    """y = x / (1 - rate) where a random word is below 2^32 (1 - rate), else 0; a counter gives four words."""
+    y = np.zeros(x.size)
+    for k, value in enumerate(x.flat):
+        word = philox((k // 4, *stream), (seed % 2**32, seed // 2**32))[k % 4]
+        y[k] = value / (1 - rate) if word < (1 - rate) * 2**32 else 0.0
+    return np.reshape(y, x.shape)

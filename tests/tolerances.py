@@ -1,7 +1,7 @@
 """Published tolerances: how far two computations of the same numbers may differ.
 
-An element may differ by ``rtol`` times its own size plus ``atol`` times the largest size in its array: a sum of
-many terms is no better than its largest ones.
+An element may differ by ``rtol`` times its own size plus ``atol`` times the largest size in its array, or in
+the array that it was computed from: a sum of many terms is no better than its largest ones.
 """
 
 from __future__ import annotations
@@ -25,10 +25,22 @@ EXACT = {"float32": Tolerance(1e-4, 2e-6), "float64": Tolerance(1e-10, 1e-12)}
 DIFFERENCES = Tolerance(1e-7, 1e-9)
 
 
-def assert_close(got: object, want: object, dtype: str, what: str = "") -> None:
-    """Fail unless `got` has the shape of `want` and its numbers, within the tolerance of `dtype`."""
+def assert_close(got: object, want: object, dtype: str, what: str = "", *, source: object = 0.0) -> None:
+    """Fail unless `got` has the shape of `want` and its numbers, within the tolerance of `dtype`.
+
+    Parameters
+    ----------
+    got, want : array
+        Results.
+    dtype : str
+        Key of `EXACT`.
+    what : str
+        Told on failure.
+    source : array
+        What the results were computed from, if its terms may cancel: dy for a gradient.
+    """
     got, want = np.asarray(got), np.asarray(want)
     assert got.shape == want.shape, f"{what}: shape {got.shape}; needed {want.shape}"
     rtol, atol = EXACT[dtype]
-    scale = float(np.max(np.abs(want), initial=0.0))
+    scale = max(float(np.max(np.abs(a), initial=0.0)) for a in (want, source))
     np.testing.assert_allclose(got, want, rtol=rtol, atol=atol * scale, err_msg=what)

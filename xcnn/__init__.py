@@ -1,0 +1,96 @@
+"""xcnn: a convolutional-network framework that can be read from the first layer to the last gradient."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from xcnn import (
+    callbacks,
+    data,
+    errors,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    ops,
+    optim,
+    schedules,
+)
+from xcnn.backend import (
+    Backend,
+    available_backends,
+    backend_problems,
+    get_backend,
+    readable,
+    set_backend,
+    use_backend,
+)
+from xcnn.errors import (
+    BackendError,
+    ConfigError,
+    DataError,
+    DeviceMismatchError,
+    DTypeError,
+    Error,
+    FileError,
+    GradientError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
+from xcnn.gradcheck import gradcheck
+from xcnn.io import load
+from xcnn.layer import Layer, Pass
+from xcnn.model import Model
+from xcnn.training import History, Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "ConfigError",
+    "DTypeError",
+    "DataError",
+    "DeviceMismatchError",
+    "Error",
+    "FileError",
+    "GradientError",
+    "History",
+    "Layer",
+    "Model",
+    "NonFiniteError",
+    "OptionError",
+    "Pass",
+    "ShapeError",
+    "Trainer",
+    "available_backends",
+    "backend_problems",
+    "callbacks",
+    "data",
+    "errors",
+    "get_backend",
+    "gradcheck",
+    "initializers",
+    "io",
+    "layers",
+    "load",
+    "losses",
+    "metrics",
+    "ops",
+    "optim",
+    "plots",
+    "readable",
+    "schedules",
+    "set_backend",
+    "use_backend",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `xcnn.plots` at its first use: it needs matplotlib."""
+    if name == "plots":
+        return importlib.import_module("xcnn.plots")
+    msg = f"module 'xcnn' has no attribute {name!r}"
+    raise AttributeError(msg)

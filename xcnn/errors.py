@@ -37,6 +37,7 @@ class Error(Exception):
         super().__init__(what)
         self.what = what
         self.where = where
+        self.located = False  # whether `where` is a layer's label, which outer layers leave alone
 
     def __str__(self) -> str:
         """Return "where: what"."""

@@ -278,5 +278,5 @@ def permutation(n: int, /, *, seed: int, step: int = 0, layer: int = SHUFFLE, us
     OptionError
         If `seed` is out of its range.
     """
-    bits = random_bits(2 * n, seed=seed, stream=(step, layer, use), xp=np).astype(np.uint64)
+    bits = np.asarray(random_bits(2 * n, seed=seed, stream=(step, layer, use), xp=np), np.uint64)
     return np.argsort(bits[0::2] << np.uint64(32) | bits[1::2], kind="stable").astype(np.int64, copy=False)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-import xcnn
-from tests.ops.cases import Case
+from tests.ops.draws import Case
 from tests.tolerances import DIFFERENCES
+from xcnn import ops
 
 STEP = 1e-4  # of the differences: errors of order STEP^4, rounding of order 1e-16 / STEP
 
@@ -21,7 +21,7 @@ def arrays_on(backend: Any, case: Case, /) -> list[Any]:
 
 def forward(backend: Any, name: str, case: Case, /) -> tuple[list[np.ndarray], Any]:
     """Return the outputs of an op on the host (batch_norm has three), and saved."""
-    y, saved = getattr(xcnn.ops, name)(*arrays_on(backend, case), **case.options)
+    y, saved = getattr(ops, name)(*arrays_on(backend, case), **case.options)
     outputs = y if isinstance(y, tuple) else (y,)
     return [backend.to_numpy(a) for a in outputs], saved
 

@@ -1,6 +1,7 @@
 """The same ops in PyTorch: one function for each, under the op's own name, on tensors.
 
-Where PyTorch is narrower (padding alike on both sides, at most half a window), images are padded or cropped first.
+Where PyTorch is narrower (padding alike on both sides, at most half a window), images are padded before,
+or cropped after.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
-EVEN = ((0, 0), (0, 0))
 tanh, relu, silu, sigmoid = torch.tanh, F.relu, F.silu, torch.sigmoid
 mse, mae = F.mse_loss, F.l1_loss
 
@@ -64,6 +64,16 @@ def global_avg_pool2d(x):
 def global_max_pool2d(x):
     """F.adaptive_max_pool2d to one pixel."""
     return F.adaptive_max_pool2d(x, 1)[:, :, 0, 0]
+
+
+def zero_pad2d(x, *, padding):
+    """F.pad."""
+    return _surround(x, padding)
+
+
+def upsample2d(x, *, factor):
+    """F.interpolate by the nearest pixel."""
+    return F.interpolate(x, scale_factor=factor, mode="nearest")
 
 
 linear = F.linear

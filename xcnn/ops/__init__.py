@@ -14,6 +14,7 @@ from xcnn.ops.norm import batch_norm, group_norm, layer_norm
 from xcnn.ops.op import Op, Saved
 from xcnn.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
 from xcnn.ops.regression import huber, mae, mse
+from xcnn.ops.shape import upsample2d, zero_pad2d
 from xcnn.ops.softmax import log_softmax, softmax
 
 __all__ = [
@@ -46,4 +47,6 @@ __all__ = [
     "silu",
     "softmax",
     "tanh",
+    "upsample2d",
+    "zero_pad2d",
 ]

@@ -1,0 +1,162 @@
+"""Every public name says what it is, in numpydoc's form."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from numpydoc.docscrape import FunctionDoc, get_doc_object
+from numpydoc.validate import Validator, validate
+
+import xcnn
+
+ROOT = Path(__file__).parents[2]
+
+IGNORED = {
+    "GL01": "the summary starts on the line of the quotes, as in PEP 257",
+    "ES01": "an extended summary where there is more to say",
+    "SA01": "See Also where there is something to see",
+    "EX01": "Examples where one helps; the README and examples/ hold the long ones",
+}
+
+
+def _modules() -> list[ModuleType]:
+    tops = [xcnn, *map(importlib.import_module, [path.name for path in (ROOT / "backends").glob("xcnn_*")])]
+    names = [
+        found.name
+        for top in tops
+        for found in pkgutil.walk_packages(top.__path__, f"{top.__name__}.")
+        if not found.name.rpartition(".")[2].startswith("_")
+    ]
+    return sorted([*tops, *map(importlib.import_module, names)], key=lambda module: module.__name__)
+
+
+def _public() -> dict[str, Any]:
+    """Return every class and function in some ``__all__``, under the name of the module that defines it."""
+    found = {}
+    for module in _modules():
+        for name in module.__all__:
+            value = inspect.unwrap(getattr(module, name))  # an Op stands for its forward function
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[f"{value.__module__}.{value.__qualname__}"] = value
+    return dict(sorted(found.items()))
+
+
+def _methods() -> dict[str, tuple[type, str, Any]]:
+    """Return what public classes define under a public name: functions and properties."""
+    found = {}
+    for label, owner in PUBLIC.items():
+        for name, value in vars(owner).items() if inspect.isclass(owner) else ():
+            if isinstance(value, (classmethod, staticmethod)):
+                value = value.__func__
+            elif isinstance(value, (property, functools.cached_property)):
+                value = value.fget if isinstance(value, property) else value.func
+            if (
+                inspect.isfunction(value)
+                and not name.startswith("_")
+                and value.__module__ == owner.__module__
+            ):
+                found[f"{label}.{name}"] = (owner, name, value)
+    return found
+
+
+PUBLIC = _public()
+METHODS = _methods()
+
+
+def _documented_by_bases(owner: type) -> set[str]:
+    """Return the constructor arguments that the docstrings of `owner`'s bases describe."""
+    names = set()
+    for base in owner.__mro__[1:]:
+        if base.__module__.startswith("xcnn") and "__doc__" in vars(base):
+            rows = FunctionDoc(None, doc=inspect.cleandoc(base.__doc__ or ""))["Parameters"]
+            names |= {name for row in rows for name in row.name.split(", ")}
+    return names
+
+
+class _House(Validator):
+    """numpydoc's checks; a constructor's argument may be described in the base class that brings it."""
+
+    def __init__(self, obj_name: str, obj: Any) -> None:
+        self._label = obj_name
+        super().__init__(get_doc_object(obj))
+
+    @property
+    def name(self) -> str:
+        return self._label
+
+    @property
+    def signature_parameters(self) -> tuple[str, ...]:
+        names = super().signature_parameters
+        if not inspect.isclass(self.obj):
+            return names
+        if getattr(self.obj, "_is_protocol", False):
+            return ()
+        inherited = _documented_by_bases(self.obj) - set(self.doc_all_parameters)
+        return tuple(name for name in names if name not in inherited)
+
+
+def _faults(label: str, value: Any) -> list[str]:
+    errors = validate(label, validator_cls=_House, obj=value)["errors"]
+    return [f"{code} {text}" for code, text in errors if code not in IGNORED]
+
+
+def _is_one_line(value: Any) -> bool:
+    return bool(value.__doc__) and "\n" not in value.__doc__.strip()
+
+
+def _faults_of_one_line(value: Any) -> list[str]:
+    """Return what one line in place of sections fails to say: it is a sentence that names each argument."""
+    text = value.__doc__.strip()
+    names = [name for name in inspect.signature(value).parameters if name not in ("self", "cls")]
+    faults = [f"argument `{name}` isn't named" for name in names if not re.search(rf"`{name}\b", text)]
+    if not re.match(r"[A-Z].*\.$", text):
+        faults.append("needed a sentence: a capital first, a period last")
+    return faults
+
+
+@pytest.mark.parametrize("module", _modules(), ids=lambda module: module.__name__)
+def test_module_says_what_it_is_and_what_is_public(module):
+    assert re.match(r"\S.*[.:]$", (module.__doc__ or "").strip().split("\n")[0])
+    missing = [name for name in module.__all__ if not hasattr(module, name)]
+    assert not missing
+    assert len(set(module.__all__)) == len(module.__all__)
+
+
+@pytest.mark.parametrize("label", PUBLIC)
+def test_docstring_is_complete(label):
+    value = PUBLIC[label]
+    own = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    assert own, f"{label} has no docstring"
+    assert not own.startswith(f"{value.__name__}("), f"{label} has no docstring but the one dataclass writes"
+    faults = _faults(label, value)
+    if not inspect.isclass(value) and not inspect.signature(value).parameters and _is_one_line(value):
+        faults = _faults_of_one_line(value)
+    assert not faults, "\n".join([label, *faults])
+
+
+@pytest.mark.parametrize("label", METHODS)
+def test_method_is_described(label):
+    owner, name, value = METHODS[label]
+    base = next((base for base in owner.__mro__[1:] if name in vars(base)), None)
+    if not value.__doc__:
+        assert base, f"{label} has no docstring"
+        assert inspect.getdoc(vars(base)[name]), f"neither {label} nor {base.__name__}.{name} has a docstring"
+        return
+    faults = _faults_of_one_line(value) if _is_one_line(value) else _faults(label, value)
+    if base and _is_one_line(value):
+        faults = []  # an override says what differs
+    assert not faults, "\n".join([label, *faults])
+
+
+@pytest.mark.parametrize("name", sorted(xcnn.ops.__all__))
+def test_op_states_its_formula(name):
+    text = getattr(xcnn.ops, name).__doc__
+    assert ".. math::" in text or re.search(r"``\w+(\[.*\])? = .+``", text), f"{name}: no formula"

@@ -1,0 +1,193 @@
+"""Batches of a data set, in an order that depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import operator
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from xcnn.data.rows import in_memory, on_device, row_reader
+from xcnn.errors import DataError, DTypeError, OptionError
+from xcnn.random import permutation, seed_key
+
+__all__ = ["Loader"]
+
+Batch = tuple[Any, Any]
+
+
+class Loader:
+    """Serve a data set in batches.
+
+    Batch b of epoch e holds the images ``p[b batch_size : (b + 1) batch_size]``, where p is
+    ``permutation(N, seed=seed, step=e)``, or 0, 1, ..., N - 1 without shuffling. Iterating serves epoch 0,
+    then epoch 1 and so on; `epoch` serves any.
+
+    Parameters
+    ----------
+    x : array_like
+        Shape (N, ...): an array of any library (its batches stay on its device), a memory map (read batch by
+        batch), a list, or anything else with a length and rows, such as an HDF5 data set.
+    y : array_like, optional
+        Shape (N, ...): labels.
+    batch_size : int
+        Images in a batch; the last may be smaller.
+    shuffle : bool
+        Whether each epoch has a random order of its own. Without, batches of arrays are views.
+    seed : int
+        Decides order and augmentation, from 0 to 2**64 - 1.
+    augment : callable, optional
+        ``augment(x, seed=, epoch=, index=) -> x`` for a NumPy batch and the numbers of its images.
+    prefetch : bool or int, optional
+        How many batches a thread prepares in advance; True is 2, False or 0 none. By default 2 where there is
+        something to read or to augment, none for arrays in memory.
+    drop_last : bool
+        Whether to leave out a last batch that is smaller.
+
+    Raises
+    ------
+    DataError
+        If there are no images, or `x` and `y` differ in length.
+    DTypeError
+        If arrays of another library than NumPy are to be augmented.
+    OptionError
+        If an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        /,
+        *,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        seed: int = 0,
+        augment: Callable[..., Any] | None = None,
+        prefetch: bool | int | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        n = len(x)
+        if n == 0:
+            raise DataError("x has no images; needed at least one", where="Loader")
+        if y is not None and len(y) != n:
+            msg = f"x has {n} images and y has {len(y)} labels; needed one label for each image"
+            raise DataError(msg, where="Loader")
+        if _integer(batch_size) < 1:
+            msg = f"batch_size is {batch_size!r}; needed an integer of at least 1"
+            raise OptionError(msg, where="Loader")
+        if drop_last and n < batch_size:
+            msg = f"drop_last leaves no batch: batch_size is {batch_size} and there are {n} images"
+            raise OptionError(msg, where="Loader")
+        if augment is not None and in_memory(x) and not isinstance(x, np.ndarray):
+            msg = f"x is a {type(x).__module__}.{type(x).__qualname__}; augmentation needs a NumPy array"
+            raise DTypeError(msg, where="Loader")
+        if prefetch is None:
+            prefetch = augment is not None or not in_memory(x) or not (y is None or in_memory(y))
+        depth = 2 if prefetch is True else _integer(prefetch)
+        if depth < 0:
+            msg = f"prefetch is {prefetch!r}; needed None, a bool or a number of batches"
+            raise OptionError(msg, where="Loader")
+        seed_key(seed)  # refuses a seed out of its range here, and not in a thread
+        self.batch_size, self.shuffle, self.seed, self.augment = batch_size, shuffle, seed, augment
+        self._x, self._y, self._n, self._depth = x, y, n, depth
+        self._stop = n - n % batch_size if drop_last else n
+        self._begun = 0
+
+    def __len__(self) -> int:
+        """Return how many batches an epoch has."""
+        return -(-self._stop // self.batch_size)
+
+    @property
+    def images(self) -> int:
+        """How many images an epoch has."""
+        return self._stop
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Serve the next epoch."""
+        self._begun += 1
+        return self.epoch(self._begun - 1)
+
+    def epoch(self, number: int, /) -> Iterator[Batch]:
+        """Serve one epoch.
+
+        Parameters
+        ----------
+        number : int
+            Which, from 0; the same number gives the same batches.
+
+        Yields
+        ------
+        x, y : array
+            Shapes (batch, ...); y is None if the loader has none.
+        """
+        batches = self._batches(number)
+        return _ahead(batches, self._depth) if self._depth else batches
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        order = permutation(self._n, seed=self.seed, step=epoch) if self.shuffle else np.arange(self._n)
+        read_x, order_x = self._reader(self._x, order)
+        read_y, order_y = self._reader(self._y, order)
+        for start in range(0, self._stop, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, self._stop))
+            x = read_x(rows if order_x is None else order_x[rows])
+            y = read_y(rows if order_y is None else order_y[rows])
+            if self.augment is not None:
+                x = self.augment(x, seed=self.seed, epoch=epoch, index=order[rows])
+            yield x, y
+
+    def _reader(self, a: Any, order: np.ndarray) -> tuple[Callable[[Any], Any], Any]:
+        """Return a function that reads rows, and the order on the device where it wants it."""
+        if a is None:
+            return lambda _: None, None
+        if not self.shuffle and in_memory(a):
+            return a.__getitem__, None
+        return row_reader(a), on_device(order, a)
+
+
+def _integer(value: Any) -> int:
+    """Return an option as an integer, or -1 if it is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return -1
+
+
+def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Yield `batches`, of which a thread prepares up to `depth` in advance.
+
+    What the thread raises is raised here. When this iterator is closed or forgotten, the thread ends with the
+    batch that it is at.
+    """
+    ready: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                ready.put((batch, None))
+                if stop.is_set():
+                    return
+            ready.put((None, None))
+        except BaseException as error:
+            ready.put((None, error))
+
+    thread = threading.Thread(target=work, name="xcnn-loader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+    finally:
+        stop.set()
+        while not ready.empty():  # make room: the thread may wait to put its batch
+            ready.get_nowait()
+        if thread is not threading.current_thread():  # there, too, the garbage collector may close this
+            thread.join()

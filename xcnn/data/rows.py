@@ -1,0 +1,105 @@
+"""Rows of anything that can be indexed: arrays of any library, memory maps, HDF5 data sets, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from xcnn.backend import plugin_of
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Some rows of an array that is not read before they are asked for: a memory map, an HDF5 data set.
+
+    Parameters
+    ----------
+    base : array_like
+        Has rows; most have a shape and a dtype.
+    index : numpy.ndarray
+        Shape (n,), int64: the rows, in any order.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        n, then the shape of one row.
+    dtype : numpy.dtype
+        That of the base.
+    """
+
+    def __init__(self, base: Any, index: np.ndarray, /) -> None:
+        row = base if hasattr(base, "dtype") and hasattr(base, "shape") else read_rows(base, index[:1])
+        self._base, self._index = base, index
+        self.shape: tuple[int, ...] = (len(index), *row.shape[1:])
+        self.dtype = row.dtype
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self._index)
+
+    def __getitem__(self, key: Any, /) -> np.ndarray:
+        """Read the rows that `key` (an integer, a slice or an integer array) picks out of these."""
+        index = self._index[key]
+        rows = row_reader(self._base)(np.atleast_1d(index))
+        return rows if np.ndim(index) else rows[0]
+
+
+def in_memory(a: Any, /) -> bool:
+    """Return whether `a` is an array that copying rows of costs nothing but memory."""
+    return array_api_compat.is_array_api_obj(a) and not isinstance(a, np.memmap)
+
+
+def read_rows(a: Any, index: np.ndarray, /) -> np.ndarray:
+    """Return the rows `index` of `a`, which is no array, as an array.
+
+    Rows are read in rising order, which HDF5 insists on and disks like, then put in the order asked for; one
+    by one where `a` cannot be indexed by an array.
+    """
+    order = np.argsort(index, kind="stable")
+    rising = index[order]
+    adjacent = len(index) > 0 and bool(np.all(np.diff(rising) == 1))
+    try:
+        rows = np.asarray(a[int(rising[0]) : int(rising[-1]) + 1] if adjacent else a[rising])
+        if rows.shape[:1] != index.shape:
+            raise IndexError
+    except (TypeError, ValueError, LookupError):
+        rows = np.stack([np.asarray(a[i]) for i in rising.tolist()])
+    result = np.empty_like(rows)
+    result[order] = rows
+    return result
+
+
+def take(a: Any, index: np.ndarray, /) -> Any:
+    """Return rows of `a`: a copy of an array in memory, on its device; `Rows` of anything else."""
+    return row_reader(a)(on_device(index, a)) if in_memory(a) else Rows(a, index)
+
+
+def row_reader(a: Any, /) -> Callable[[Any], Any]:
+    """Return the quickest function from an integer array on the device of `a` to those rows of `a`."""
+    if isinstance(a, np.ndarray):
+        host = np.asarray(a)  # a memory map as a plain array of the same memory
+        if host.flags.c_contiguous:
+            return lambda i: host.take(i, axis=0)
+        return host.__getitem__  # take would first copy the whole array
+    if array_api_compat.is_array_api_obj(a):
+        xp = array_api_compat.array_namespace(a)
+        return lambda i: xp.take(a, i, axis=0)
+    return lambda i: read_rows(a, i)
+
+
+def on_device(index: Any, a: Any, /) -> Any:
+    """Return `index` where indexing `a` needs it."""
+    if isinstance(a, np.ndarray) or not array_api_compat.is_array_api_obj(a):
+        return index
+    return array_api_compat.array_namespace(a).asarray(index, device=array_api_compat.device(a))
+
+
+def to_host(a: Any, /) -> np.ndarray:
+    """Return `a`, an array of any library or anything NumPy can read, as a NumPy array."""
+    if isinstance(a, np.ndarray) or not array_api_compat.is_array_api_obj(a):
+        return np.asarray(a)
+    return plugin_of(a).to_numpy(a)

@@ -1,0 +1,211 @@
+"""Gradients against finite differences, for ops, layers, models and losses, a user's own included."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from xcnn.backend import backend_of
+from xcnn.errors import DTypeError, GradientError
+from xcnn.layer import Layer, Pass
+from xcnn.losses import Loss
+from xcnn.model import Model
+from xcnn.ops import Op
+
+__all__ = ["gradcheck"]
+
+_STEP = 1e-6  # of the largest element: errors of differences are then about 1e-10
+_TRIES = 8  # points near the given one, where that lies on a kink
+
+
+def gradcheck(
+    f: Any, /, *arrays: Any, seed: int = 0, tolerance: float = 1e-5, directions: int = 3, **options: Any
+) -> float:
+    r"""Compare the gradients of `f` with central differences along random directions, in float64.
+
+    .. math:: \langle \nabla_a L, v \rangle \approx \frac{L(a + h v) - L(a - h v)}{2h},
+              \qquad L = \langle r, f(a, \ldots) \rangle
+
+    for each floating array a (inputs, and the parameters of a layer or model), random v and random r. Where
+    the differences on both sides disagree, a lies on a kink (ReLU at 0, a tie of maxima): the arrays are
+    moved a little and it is tried again.
+
+    Parameters
+    ----------
+    f : Op, Layer, Model, Loss or callable
+        An op, or a function like it that returns ``(y, saved)``; a layer, built or not; a model; a loss. A copy
+        is used: nothing changes.
+    *arrays : array
+        What `f` takes: (x,) for a layer; (x,) or (x, labels) for a model.
+    seed : int
+        Of directions, of dropout and of first values.
+    tolerance : float
+        The largest relative error that passes.
+    directions : int
+        How many for each array.
+    **options
+        Given to an op.
+
+    Returns
+    -------
+    float
+        The largest relative error found.
+
+    Raises
+    ------
+    GradientError
+        If a gradient is wrong; the message names the array.
+    """
+    if not arrays:
+        msg = "there are no arrays; needed what f takes"
+        raise DTypeError(msg, where="gradcheck")
+    backend = backend_of(arrays[0])
+    exact = [_float64(backend, a) for a in arrays]
+    rng = np.random.default_rng(seed)
+    label, names, run, points = _problem(f, exact, options, seed)
+    worst = 0.0
+    for k, name in enumerate(names):
+        if not _floating(backend, points[k]):
+            continue
+        for _ in range(directions):
+            error = _compare(backend, run, points, k, rng)
+            if error is None:
+                continue
+            if not error <= tolerance:
+                msg = (
+                    f"the gradient with respect to {name} is off by {error:.1e} of its size; "
+                    f"needed {tolerance:.0e} at most"
+                )
+                raise GradientError(msg, where=label)
+            worst = max(worst, error)
+    return worst
+
+
+Run = Callable[[list[Any]], tuple[Any, Callable[[Any], list[Any]]]]
+
+
+def _floating(backend: Any, a: Any) -> bool:
+    return a is not None and bool(backend.xp.isdtype(a.dtype, "real floating"))
+
+
+def _float64(backend: Any, a: Any) -> Any:
+    if a is None:
+        return None
+    if not hasattr(a, "dtype"):
+        a = backend.asarray(a)
+    return backend.asarray(a, "float64") if _floating(backend, a) else a
+
+
+def _problem(f: Any, arrays: list[Any], options: Any, seed: int) -> tuple[str, list[str], Run, list[Any]]:
+    """Return a label, the names of the points, a function of the points, and the points."""
+    if isinstance(f, Layer):
+        f = _twin(f, arrays[0], seed)
+    if isinstance(f, Model):
+        return _model_problem(f, arrays, seed)
+
+    def run(points: list[Any]) -> tuple[Any, Callable[[Any], list[Any]]]:
+        y, saved = f(*points, **options)
+        y = y[0] if isinstance(y, tuple) else y
+        return y, lambda dy: list(saved.backward(dy))
+
+    label = f.name if isinstance(f, (Op, Loss)) else getattr(f, "__name__", "gradcheck")
+    return label, [f"array {i + 1}" for i in range(len(arrays))], run, arrays
+
+
+def _twin(layer: Layer, x: Any, seed: int) -> Model:
+    """Return a model of a copy of `layer`, with its values if it is built."""
+    source, make = layer, layer.maker
+    memo = {} if make is None else {id(make): None, id(make.state): None}
+    layer = copy.deepcopy(layer, memo)
+    for part in _tree(layer):
+        part.maker, part.path = None, ""
+    model = Model([layer], x.shape[1:], seed=seed, dtype="float64", backend=backend_of(x), compile=False)
+    if make is not None:
+        for old, new in zip(_tree(source), _tree(layer), strict=True):
+            for key, p in old.parameters().items():
+                new.parameters()[key].value = p.value
+    return model
+
+
+def _tree(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for child in layer.children():
+        yield from _tree(child)
+
+
+def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, list[str], Run, list[Any]]:
+    """Return the problem of a model's inputs and parameters, through its loss if there are labels."""
+    if model.dtype != "float64" or model.backend is not backend_of(arrays[0]):
+        model = model.copy(backend=backend_of(arrays[0]), dtype="float64")
+    state, parameters = model.state, model.parameters()
+    labels = arrays[1] if len(arrays) > 1 else None
+
+    def run(points: list[Any]) -> tuple[Any, Callable[[Any], list[Any]]]:
+        state.arrays = arrays_before
+        for p, value in zip(parameters.values(), points[1:], strict=True):
+            p.value = value
+        training = Pass(seed, 0)
+        if labels is None:
+            y, saved = model.forward(points[0], train=training)
+            pull = model.backward
+        else:
+            loss = model.loss
+            if loss is None:
+                msg = "labels came, but the model has no loss; needed model.loss"
+                raise DTypeError(msg, where="gradcheck")
+            head, probabilities = model.head(loss)
+            z, saved = head.forward(points[0], train=training)
+            y, of_loss = loss(z, labels, probabilities=probabilities)
+
+            def pull(dy: Any, saved: Any) -> Any:
+                return head.backward(of_loss.backward(dy)[0], saved)
+
+        def gradients(dy: Any) -> list[Any]:
+            state.take_gradient()
+            dx = pull(dy, saved)
+            found = [p.gradient for p in parameters.values()]
+            state.take_gradient()
+            return [dx, *found]
+
+        return y, gradients
+
+    arrays_before = state.arrays
+    names = ["the input", *parameters]
+    label = type(model.layers[0]).__name__ if len(model.layers) == 1 else "Model"
+    return label, names, run, [arrays[0], *[p.value for p in parameters.values()]]
+
+
+def _compare(backend: Any, run: Run, points: list[Any], k: int, rng: np.random.Generator) -> float | None:
+    """Return the relative error of one directional derivative; None if `f` has no such gradient."""
+    xp, points = backend.xp, list(points)
+
+    def random(like: Any) -> Any:
+        return backend.asarray(rng.normal(size=tuple(like.shape)), "float64")
+
+    for _ in range(_TRIES):
+        a, v = points[k], random(points[k])
+        scale = float(xp.max(xp.abs(a))) if a.ndim == 0 or 0 not in a.shape else 0.0
+        h = _STEP * max(scale, 1.0) / max(float(xp.max(xp.abs(v))), 1e-300)
+        y, pull = run(points)
+        r = random(y)
+        found = pull(r)[k]
+        if found is None:
+            return None
+
+        def value(shift: float, a: Any = a, v: Any = v, r: Any = r) -> float:
+            moved = [*points[:k], a + shift * v, *points[k + 1 :]]
+            return float(xp.sum(run(moved)[0] * r))
+
+        here, up, down = float(xp.sum(y * r)), value(h), value(-h)
+        left, right = (here - down) / h, (up - here) / h
+        size = max(abs(left), abs(right), 1e-3 * float(xp.sqrt(xp.sum(r * r))), 1e-12)
+        if abs(right - left) < 1e-3 * size:
+            return abs(float(xp.sum(found * v)) - (up - down) / (2 * h)) / size
+        points = [
+            p + 1e-3 * max(float(xp.max(xp.abs(p))), 1.0) * random(p) if _floating(backend, p) else p for p in points
+        ]
+    msg = f"both sides disagree at {_TRIES} points near the given one; needed a function that has a gradient"
+    raise GradientError(msg, where="gradcheck")

@@ -1,0 +1,132 @@
+"""Layers as JSON: their type and what their constructor takes, and back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from xcnn import initializers, layers
+from xcnn.errors import Error, FileError, suggest
+from xcnn.layer import Layer
+
+__all__ = ["layer_from_json", "layer_to_json"]
+
+_SKIPPED = ("optimizer",)  # training's, not the model's
+
+
+def _options(layer: Layer) -> dict[str, Any]:
+    """Return what the constructor was given, but for defaults."""
+    found = {}
+    for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
+        if name == "self" or name in _SKIPPED or parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        value = getattr(layer, name)
+        if value is not parameter.default and value != parameter.default:
+            found[name] = value
+    return found
+
+
+def _plain(value: Any, seen: dict[int, int]) -> Any:
+    if isinstance(value, Layer):
+        return layer_to_json(value, seen)
+    if isinstance(value, (list, tuple)):
+        return [_plain(v, seen) for v in value]
+    if isinstance(value, (initializers.Constant, initializers.Uniform, initializers.Scaled)):
+        names = {init: name for name, init in initializers.NAMES.items()}
+        return names.get(value, "zeros")  # the values are in the file; how they began is not needed
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if callable(value):
+        return "zeros"
+    msg = f"{value!r} cannot be written as JSON; needed numbers, strings, lists or layers"
+    raise FileError(msg)
+
+
+def layer_to_json(layer: Layer, seen: dict[int, int] | None = None, /) -> dict[str, Any]:
+    """Return a layer as JSON.
+
+    Parameters
+    ----------
+    layer : Layer
+        Built or not.
+    seen : dict, optional
+        Numbers of the layers written so far: one that comes again is written as ``{"shared": number}``.
+
+    Returns
+    -------
+    dict
+        ``{"type": "Conv2D", "filters": 6, ...}`` without defaults.
+
+    Raises
+    ------
+    FileError
+        If an option is neither a number, a string, a list nor a layer.
+    """
+    seen = {} if seen is None else seen
+    if id(layer) in seen:
+        return {"shared": seen[id(layer)]}
+    seen[id(layer)] = len(seen)
+    plain: dict[str, Any] = {"type": type(layer).__name__}
+    if isinstance(layer, layers.Sequential):
+        plain["layers"] = [layer_to_json(child, seen) for child in layer.layers]
+    plain |= {name: _plain(value, seen) for name, value in _options(layer).items()}
+    return plain
+
+
+def layer_from_json(plain: Any, /, custom: Sequence[type[Layer]] = (), *, made: list[Any] | None = None) -> Layer:
+    """Return the layer that `layer_to_json` wrote.
+
+    Parameters
+    ----------
+    plain : dict
+        Its JSON.
+    custom : sequence of type
+        Layers of your own that may occur in it.
+    made : list, optional
+        The layers made so far, for shared ones.
+
+    Returns
+    -------
+    Layer
+        Not built.
+
+    Raises
+    ------
+    FileError
+        If the type is unknown or the options do not fit.
+    """
+    made = [] if made is None else made
+    kinds = {name: getattr(layers, name) for name in layers.__all__} | {kind.__name__: kind for kind in custom}
+    if not isinstance(plain, dict):
+        msg = f"got {plain!r}; needed a layer as a JSON object"
+        raise FileError(msg)
+    if set(plain) == {"shared"}:
+        number = plain["shared"]
+        if not isinstance(number, int) or not 0 <= number < len(made) or made[number] is None:
+            msg = f"shared layer {number!r} does not stand before; there are {len(made)}"
+            raise FileError(msg)
+        return made[number]
+    options = dict(plain)
+    name = options.pop("type", None)
+    if name not in kinds or name == "Layer":
+        msg = f"unknown layer {name!r}{suggest(str(name), kinds)}; a layer of your own: load(path, custom=[{name}])"
+        raise FileError(msg)
+    number = len(made)
+    made.append(None)
+    inner = [layer_from_json(child, custom, made=made) for child in options.pop("layers", [])]
+    for key, value in options.items():
+        if isinstance(value, dict):
+            options[key] = layer_from_json(value, custom, made=made)
+        elif isinstance(value, list):
+            options[key] = _tuples(value)
+    try:
+        made[number] = kinds[name](*inner, **options)
+    except (TypeError, Error) as error:
+        msg = f"layer {name} cannot be made from {options}: {error}"
+        raise FileError(msg) from error
+    return made[number]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

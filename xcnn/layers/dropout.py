@@ -1,0 +1,45 @@
+"""Dropout layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xcnn import ops
+from xcnn.errors import OptionError
+from xcnn.layer import Layer
+
+__all__ = ["Dropout"]
+
+
+@dataclass(eq=False)
+class Dropout(Layer):
+    """Set a random fraction of the elements of any x to zero in training, and scale the others by 1/(1 - rate).
+
+    Parameters
+    ----------
+    rate : float
+        The fraction, 0 <= rate < 1.
+
+    References
+    ----------
+    Srivastava et al., "Dropout", 2014, section 4.
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            msg = f"Dropout: rate is {self.rate!r}; needed 0 <= rate < 1"
+            raise OptionError(msg)
+
+    def forward(self, x, /, *, train: Any = False, hold=None):
+        """Return y and what backward needs."""
+        if train is False or self.rate == 0:
+            return x, ()
+        stream = (train.step, self.number, train.use(self.number))
+        return ops.dropout(x, rate=self.rate, seed=train.seed, stream=stream)
+
+    def backward(self, dy, saved, /, *, need_dx=True):
+        """Return dx."""
+        return saved.backward(dy)[0] if saved and need_dx else dy

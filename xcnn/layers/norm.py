@@ -1,0 +1,226 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from xcnn import ops
+from xcnn.errors import OptionError, ShapeError
+from xcnn.layer import Layer, Shape
+from xcnn.layers.geometry import integer
+from xcnn.state import Buffer, Parameter
+
+__all__ = ["BatchNorm2D", "GroupNorm", "LayerNorm", "Normalize"]
+
+
+class Norm(Layer):
+    """Standardise, then scale by `w` and shift by `b`: what the trained ones share."""
+
+    w: Parameter
+    b: Parameter
+    eps: float
+
+    def __post_init__(self) -> None:
+        if not self.eps > 0:
+            msg = f"{type(self).__name__}: eps is {self.eps!r}; needed a positive number"
+            raise OptionError(msg)
+
+    def declare(self, shape: Shape, make: Any) -> None:
+        """Declare w, ones, and b, zeros."""
+        self.w = make.parameter(shape, "ones", weight=False)
+        self.b = make.parameter(shape, "zeros", weight=False)
+
+    def backward(self, dy, saved, /, *, need_dx=True):
+        """Add dw and db, and return dx."""
+        dx, dw, db, *_ = saved.backward(dy, (need_dx, True, True, False, False))
+        self.w.add_gradient(dw)
+        self.b.add_gradient(db)
+        return dx
+
+
+def _channels(input_shape: Shape) -> int:
+    if len(input_shape) not in (1, 3):
+        msg = f"x has shape (N, {', '.join(map(str, input_shape))}); needed (N, C, H, W) or (N, C)"
+        raise ShapeError(msg)
+    return input_shape[0]
+
+
+@dataclass(eq=False)
+class BatchNorm2D(Norm):
+    r"""Standardise each channel of (N, C, H, W) or (N, C) over the batch, then scale and shift it.
+
+    .. math:: y = w_c \frac{x - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}} + b_c
+
+    In training with the statistics of the batch, which move the running ones; else with the running ones.
+
+    Parameters
+    ----------
+    momentum : float
+        m in running = (1 - m) running + m batch, a fraction; the running variance is unbiased.
+    eps : float
+        Added to the variance.
+
+    Attributes
+    ----------
+    w, b : Parameter (C,)
+        Scale and shift.
+    mean, var : Buffer (C,)
+        Running statistics.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization", 2015, algorithms 1 and 2; momentum as in PyTorch.
+    """
+
+    _: KW_ONLY
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+    def build(self, input_shape: Shape, make: Any) -> Shape:
+        """Declare w, b and the running statistics."""
+        c = _channels(input_shape)
+        self.declare((c,), make)
+        self.mean: Buffer = make.buffer((c,), 0.0)
+        self.var: Buffer = make.buffer((c,), 1.0)
+        return input_shape
+
+    def forward(self, x, /, *, train=False, hold=None):
+        """Return y and what backward needs; in training, move the running statistics."""
+        if train is False:
+            (y, _, _), saved = ops.batch_norm(
+                x, self.w.value, self.b.value, self.mean.value, self.var.value, eps=self.eps
+            )
+            return y, saved
+        (y, mean, var), saved = ops.batch_norm(x, self.w.value, self.b.value, eps=self.eps)
+        count, m = x.shape[0], self.momentum
+        for extent in x.shape[2:]:
+            count *= extent
+        unbiased = var * (count / max(count - 1, 1))
+        self.mean.value = (1 - m) * self.mean.value + m * mean
+        self.var.value = (1 - m) * self.var.value + m * unbiased
+        return y, saved
+
+
+@dataclass(eq=False)
+class GroupNorm(Norm):
+    r"""Standardise groups of channels of (N, C, H, W) or (N, C) within each image, then scale and shift.
+
+    Parameters
+    ----------
+    groups : int
+        Number of groups of neighbouring channels; divides C.
+    eps : float
+        Added to the variance.
+
+    Attributes
+    ----------
+    w, b : Parameter (C,)
+        Scale and shift.
+
+    References
+    ----------
+    Wu and He, "Group normalization", 2018.
+    """
+
+    groups: int
+    _: KW_ONLY
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.groups = integer(self.groups, "GroupNorm: groups")
+
+    def build(self, input_shape: Shape, make: Any) -> Shape:
+        """Declare w and b."""
+        c = _channels(input_shape)
+        if c % self.groups:
+            msg = f"groups is {self.groups}; needed a divisor of the {c} channels of x"
+            raise ShapeError(msg)
+        self.declare((c,), make)
+        return input_shape
+
+    def forward(self, x, /, *, train=False, hold=None):
+        """Return y and what backward needs."""
+        return ops.group_norm(x, self.w.value, self.b.value, groups=self.groups, eps=self.eps)
+
+
+@dataclass(eq=False)
+class LayerNorm(Norm):
+    r"""Standardise each image (N, ...) over all its elements, then scale and shift each element.
+
+    Parameters
+    ----------
+    eps : float
+        Added to the variance.
+
+    Attributes
+    ----------
+    w, b : Parameter (...)
+        Scale and shift, of the shape of one image.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer normalization", 2016.
+    """
+
+    _: KW_ONLY
+    eps: float = 1e-5
+
+    def build(self, input_shape: Shape, make: Any) -> Shape:
+        """Declare w and b."""
+        self.declare(input_shape, make)
+        return input_shape
+
+    def forward(self, x, /, *, train=False, hold=None):
+        """Return y and what backward needs."""
+        return ops.layer_norm(x, self.w.value, self.b.value, eps=self.eps)
+
+
+@dataclass(eq=False)
+class Normalize(Layer):
+    """Standardise inputs (N, C, ...) by fixed statistics of each channel: y = (x - mean) / std.
+
+    Put it first in a model: the statistics of the training data are then saved with it.
+
+    Parameters
+    ----------
+    mean, std : float or sequence of float
+        Of each channel, as from `xcnn.data.channel_statistics`.
+    """
+
+    mean: Any
+    std: Any
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            setattr(self, name, tuple(map(float, value)) if hasattr(value, "__len__") else float(value))
+        if not all(s > 0 for s in (self.std if isinstance(self.std, tuple) else (self.std,))):
+            msg = f"Normalize: std is {self.std}; needed positive numbers"
+            raise OptionError(msg)
+
+    def build(self, input_shape: Shape, make: Any) -> Shape:
+        """Keep the statistics as buffers."""
+        c = input_shape[0]
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != c:
+                msg = f"{name} has {len(value)} values; needed {c}, one per channel"
+                raise ShapeError(msg)
+        self.shift = make.buffer((c,), self.mean)
+        self.scale = make.buffer((c,), self.std)
+        self.column = (c,) + (1,) * (len(input_shape) - 1)
+        return input_shape
+
+    def forward(self, x, /, *, train=False, hold=None):
+        """Return y."""
+        xp = array_namespace(x)
+        shift, scale = (xp.reshape(buffer.value, self.column) for buffer in (self.shift, self.scale))
+        return (x - shift) / scale, scale
+
+    def backward(self, dy, saved, /, *, need_dx=True):
+        """Return dx = dy / std."""
+        return dy / saved if need_dx else None

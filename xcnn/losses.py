@@ -1,0 +1,264 @@
+"""Losses as objects: hyperparameters, the op, and the link that turns logits into probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from xcnn import ops
+from xcnn.backend import Backend, backend_of, move
+from xcnn.errors import DataError, DTypeError, OptionError, ShapeError, suggest
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "get",
+]
+
+
+class Loss:
+    """A number that says how far outputs are from labels: the mean over the batch.
+
+    Attributes
+    ----------
+    name : str
+        In configurations and files.
+    link : str or None
+        The activation that turns its logits into probabilities; a model that ends in it is trained on what
+        comes before.
+    classifies : bool
+        Whether labels are classes.
+    """
+
+    name: ClassVar[str]
+    link: ClassVar[str | None] = None
+    classifies: ClassVar[bool] = False
+
+    def __call__(self, z: Any, labels: Any, /, *, probabilities: bool = False) -> tuple[Any, ops.Saved]:
+        """Return the loss and what its backward needs.
+
+        Parameters
+        ----------
+        z : array (N, ...)
+            Outputs: logits, or numbers.
+        labels : array
+            Labels on the same backend.
+        probabilities : bool
+            Whether z are probabilities already.
+
+        Returns
+        -------
+        loss : array ()
+            The mean over the batch.
+        saved : Saved
+            The first of its ``backward(1.0)`` is dz.
+        """
+        raise NotImplementedError
+
+    def accept(self, labels: Any, n: int, output_shape: tuple[int, ...], backend: Backend, dtype: str, /) -> Any:
+        """Return `labels` on `backend`, checked: integers as int64, others in `dtype`.
+
+        Parameters
+        ----------
+        labels : array or list
+            Of any backend.
+        n : int
+            How many images there are.
+        output_shape : tuple of int
+            Of the model, without N.
+        backend : Backend
+            Where to.
+        dtype : str
+            The model's.
+
+        Returns
+        -------
+        array
+            The labels.
+
+        Raises
+        ------
+        DataError, DTypeError, ShapeError
+            If their number, dtype, shape or range does not fit.
+        """
+        labels = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
+        kind = _kind(labels)
+        if kind not in "biuf":
+            msg = f"labels have dtype {labels.dtype}; needed integers (classes) or floating numbers"
+            raise DTypeError(msg, where=self.name)
+        if not labels.ndim or labels.shape[0] != n:
+            msg = f"labels have shape {tuple(labels.shape)} for {n} images; needed one label per image"
+            raise ShapeError(msg, where=self.name)
+        self._check(labels, kind != "f", output_shape)
+        return move(labels, backend, dtype if kind == "f" else "int64")
+
+    def _check(self, labels: Any, integral: bool, output_shape: tuple[int, ...]) -> None:
+        """Refuse labels of the wrong shape or range, before they are moved."""
+        k = output_shape[-1]
+        flat = labels.ndim == 1 and len(output_shape) == 1
+        if tuple(labels.shape[1:]) != output_shape and not (flat and (integral or k == 1)):
+            like = "integers (N,) or " if len(output_shape) == 1 else ""
+            shape = ", ".join(map(str, ("N", *output_shape)))
+            msg = f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; needed {like}({shape})"
+            raise ShapeError(msg, where=self.name)
+        if integral and labels.ndim == 1 and self.classifies and labels.shape[0]:
+            xp = backend_of(labels).xp
+            low, high = int(xp.min(labels)), int(xp.max(labels))
+            top = max(k - 1, 1) if self.link == "sigmoid" else k - 1
+            if low < 0 or high > top:
+                msg = f"labels reach from {low} to {high}; the model's {k} outputs need 0 to {top}"
+                raise DataError(msg, where=self.name)
+
+
+def _kind(a: Any) -> str:
+    """Return b, i, u, f or another letter for the dtype of `a`."""
+    if isinstance(a, np.ndarray):
+        return a.dtype.kind
+    xp = backend_of(a).xp
+    kinds = {"bool": "b", "signed integer": "i", "unsigned integer": "u", "real floating": "f"}
+    return next((letter for name, letter in kinds.items() if xp.isdtype(a.dtype, name)), "?")
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Cross-entropy of classes; pairs with Softmax. See `xcnn.ops.cross_entropy`.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        The fraction of each label that is spread over all classes.
+    class_weights : sequence of float, optional
+        How much each class counts.
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+    link: ClassVar[str | None] = "softmax"
+    classifies: ClassVar[bool] = True
+
+    label_smoothing: float = 0.0
+    class_weights: Any = None
+    _: KW_ONLY
+    _weights: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            msg = f"label_smoothing is {self.label_smoothing!r}; needed 0 <= label_smoothing < 1"
+            raise OptionError(msg, where=self.name)
+        if self.class_weights is not None:
+            weights = tuple(float(w) for w in self.class_weights)
+            if not all(w >= 0 for w in weights) or not sum(weights):
+                msg = f"class_weights is {weights}; needed no negative ones and a positive sum"
+                raise OptionError(msg, where=self.name)
+            object.__setattr__(self, "class_weights", weights)
+
+    def __call__(self, z, labels, /, *, probabilities=False):
+        """Return the loss and what its backward needs."""
+        op = ops.cross_entropy_probabilities if probabilities else ops.cross_entropy
+        return op(z, labels, self._weights_like(z), label_smoothing=self.label_smoothing)
+
+    def _weights_like(self, z: Any) -> Any:
+        if self.class_weights is None:
+            return None
+        backend = backend_of(z)
+        key = backend.name, str(z.dtype)
+        if key not in self._weights:  # a copy from the host each step would make a device wait
+            self._weights[key] = backend.asarray(self.class_weights, key[1].rpartition(".")[2])
+        return self._weights[key]
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Binary cross-entropy of one output, or of one per class; pairs with Sigmoid. See `xcnn.ops.binary_cross_entropy`."""
+
+    name: ClassVar[str] = "binary_cross_entropy"
+    link: ClassVar[str | None] = "sigmoid"
+    classifies: ClassVar[bool] = True
+
+    def __call__(self, z, labels, /, *, probabilities=False):
+        """Return the loss and what its backward needs."""
+        op = ops.binary_cross_entropy_probabilities if probabilities else ops.binary_cross_entropy
+        return op(z, labels)
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """Mean squared error of numbers. See `xcnn.ops.mse`."""
+
+    name: ClassVar[str] = "mse"
+
+    def __call__(self, z, labels, /, *, probabilities=False):
+        """Return the loss and what its backward needs."""
+        return ops.mse(z, labels)
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """Mean absolute error of numbers. See `xcnn.ops.mae`."""
+
+    name: ClassVar[str] = "mae"
+
+    def __call__(self, z, labels, /, *, probabilities=False):
+        """Return the loss and what its backward needs."""
+        return ops.mae(z, labels)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Huber's loss of numbers. See `xcnn.ops.huber`.
+
+    Parameters
+    ----------
+    delta : float
+        Where the parabola ends.
+    """
+
+    name: ClassVar[str] = "huber"
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            msg = f"delta is {self.delta!r}; needed a positive number"
+            raise OptionError(msg, where=self.name)
+
+    def __call__(self, z, labels, /, *, probabilities=False):
+        """Return the loss and what its backward needs."""
+        return ops.huber(z, labels, delta=self.delta)
+
+
+NAMES: dict[str, type[Loss]] = {
+    kind.name: kind for kind in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
+}
+
+
+def get(loss: str | Loss, /) -> Loss:
+    """Return the loss called `loss`.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"mae"`` or ``"huber"``; a loss is returned
+        as it is.
+
+    Returns
+    -------
+    Loss
+        The loss.
+
+    Raises
+    ------
+    OptionError
+        If there is none of that name.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if loss not in NAMES:
+        msg = f"unknown loss {loss!r}{suggest(str(loss), NAMES)}"
+        raise OptionError(msg)
+    return NAMES[loss]()

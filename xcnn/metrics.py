@@ -1,0 +1,166 @@
+"""What is reported beside the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from xcnn.errors import OptionError, suggest
+from xcnn.types import Array
+
+__all__ = ["accuracy", "get", "mean_absolute_error", "top5_accuracy", "wilson_interval"]
+
+Metric = Callable[[Any, Any], Any]
+
+
+def _classes(labels: Array, /) -> Any:
+    """Return labels as classes (N,): the largest of one-hot rows."""
+    xp = array_namespace(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return xp.argmax(labels, axis=1)
+    return xp.reshape(labels, (-1,))
+
+
+def accuracy(z: Array, labels: Array, /) -> Any:
+    """Return the fraction of images whose largest output is their class.
+
+    Parameters
+    ----------
+    z : array (N, K)
+        Logits or probabilities; with K = 1 a logit, positive for class 1.
+    labels : array (N,) or (N, K)
+        Classes, or one-hot.
+
+    Returns
+    -------
+    array ()
+        A fraction.
+    """
+    xp = array_namespace(z)
+    if z.ndim == 1 or z.shape[-1] == 1:
+        right = xp.reshape(z > 0, (-1,)) == (_classes(labels) > 0.5)
+    else:
+        right = xp.argmax(z, axis=1) == _classes(labels)
+    return xp.mean(xp.astype(right, z.dtype))
+
+
+def top5_accuracy(z: Array, labels: Array, /) -> Any:
+    """Return the fraction of images whose class is among the five largest outputs.
+
+    Parameters
+    ----------
+    z : array (N, K)
+        Logits or probabilities.
+    labels : array (N,) or (N, K)
+        Classes, or one-hot.
+
+    Returns
+    -------
+    array ()
+        A fraction.
+    """
+    xp = array_namespace(z)
+    own = xp.take_along_axis(z, xp.expand_dims(xp.astype(_classes(labels), xp.int64), axis=1), axis=1)
+    above = xp.sum(xp.astype(z > own, xp.int64), axis=1)
+    return xp.mean(xp.astype(above < 5, z.dtype))
+
+
+def mean_absolute_error(y: Array, target: Array, /) -> Any:
+    """Return the mean of |y - target|.
+
+    Parameters
+    ----------
+    y : array (N, ...)
+        Outputs.
+    target : array of as many elements
+        Targets.
+
+    Returns
+    -------
+    array ()
+        In the unit of the target.
+    """
+    xp = array_namespace(y)
+    return xp.mean(xp.abs(y - xp.reshape(xp.astype(target, y.dtype), y.shape)))
+
+
+def wilson_interval(successes: int, trials: int, /, *, z: float = 1.959963984540054) -> tuple[float, float]:
+    r"""Return the interval of a proportion.
+
+    .. math:: \frac{p + z^2/2n \pm z \sqrt{p (1 - p)/n + z^2/4n^2}}{1 + z^2/n}, \qquad p = s/n
+
+    Parameters
+    ----------
+    successes, trials : int
+        s of n.
+    z : float
+        Standard deviations; 1.96 for 95 %.
+
+    Returns
+    -------
+    (low, high)
+        Fractions.
+
+    Raises
+    ------
+    OptionError
+        If not 0 <= successes <= trials, trials > 0.
+
+    References
+    ----------
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        msg = f"got {successes} successes of {trials}; needed 0 <= successes <= trials and a trial"
+        raise OptionError(msg, where="wilson_interval")
+    p, n = successes / trials, trials
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return max(low, 0.0), min(high, 1.0)
+
+
+NAMES: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "top5_accuracy": top5_accuracy,
+    "mean_absolute_error": mean_absolute_error,
+}
+
+
+def get(metrics: Any, /, *, classifies: bool = True) -> dict[str, Metric]:
+    """Return metrics by name.
+
+    Parameters
+    ----------
+    metrics : sequence of str or callable, dict, or None
+        Names, or functions ``f(z, labels)`` that give a mean over the batch; None: accuracy for classes,
+        nothing for numbers.
+    classifies : bool
+        Whether labels are classes.
+
+    Returns
+    -------
+    dict
+        Name to function.
+
+    Raises
+    ------
+    OptionError
+        If a name is unknown.
+    """
+    if metrics is None:
+        return {"accuracy": accuracy} if classifies else {}
+    if isinstance(metrics, dict):
+        return metrics
+    found: dict[str, Metric] = {}
+    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
+        if callable(metric):
+            found[getattr(metric, "__name__", repr(metric))] = metric
+        elif metric in NAMES:
+            found[metric] = NAMES[metric]
+        else:
+            msg = f"unknown metric {metric!r}{suggest(str(metric), NAMES)}"
+            raise OptionError(msg)
+    return found

@@ -1,0 +1,159 @@
+"""What optimizers share: penalties, decay, clipping, and the place of a backend's kernel."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from array_api_compat import array_namespace
+
+from xcnn.backend import find_kernel, plugin_of
+from xcnn.errors import OptionError
+
+__all__ = ["Optimizer", "Slots"]
+
+Slots: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Hyperparameters alone: what changes during training lives in the model's State.
+
+    Penalties and decay apply to weights, not to biases and norms.
+
+    Parameters
+    ----------
+    l1, l2 : float
+        Penalties: the loss grows by l1 Σ|w| + l2/2 Σw², the gradient by l1 sign(w) + l2 w.
+    weight_decay : float
+        Decoupled: each step takes lr weight_decay w off the weights.
+    clip_value : float, optional
+        Limit of each element of the gradient; the trainer's optimizer decides for the whole model.
+    clip_norm : float, optional
+        Limit of the norm of the whole gradient; likewise.
+    """
+
+    slots: ClassVar[int] = 0
+    lr: float
+
+    _: KW_ONLY
+    l1: float = 0.0
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name.startswith(("beta", "momentum", "alpha")):
+                fine, needed = 0 <= value < 1, "0 <= value < 1"
+            elif name in ("clip_value", "clip_norm", "eps"):
+                fine, needed = value is None or value > 0, "a positive number"
+            else:
+                fine, needed = 0 <= value < float("inf"), "no negative number"
+            if not fine:
+                msg = f"{name} is {value!r}; needed {needed}"
+                raise OptionError(msg, where=type(self).__name__)
+
+    def scalars(self, t: int, /, scale: float = 1.0) -> tuple[float, ...]:
+        """Return what step t needs, computed on the host in float64.
+
+        Parameters
+        ----------
+        t : int
+            Steps tried, this one included: from 1.
+        scale : float
+            The schedule's factor on the learning rate.
+
+        Returns
+        -------
+        tuple of float
+            The learning rate first.
+        """
+        return (self.lr * scale,)
+
+    def update(self, w: Any, dw: Any, slots: Slots, scalars: Any, /) -> tuple[Any, Slots]:
+        """Return the new w and slots; pure, written for one array.
+
+        Parameters
+        ----------
+        w, dw : array (size,)
+            Values and gradient.
+        slots : tuple of array (size,)
+            As many as `slots` says.
+        scalars : tuple of float
+            From `scalars`.
+
+        Returns
+        -------
+        w : array (size,)
+            New values.
+        slots : tuple of array
+            New slots.
+        """
+        raise NotImplementedError
+
+    def apply(self, w: Any, dw: Any, slots: Slots, scalars: Any, weights: bool, /) -> tuple[Any, Slots]:
+        """Return (w, slots) after penalties and decay, and the backend's kernel for `update` or `update` itself.
+
+        Parameters
+        ----------
+        w, dw, slots, scalars
+            See `update`.
+        weights : bool
+            Whether penalties and decay apply.
+
+        Returns
+        -------
+        w : array (size,)
+            New values.
+        slots : tuple of array
+            New slots.
+        """
+        if weights and self.l1:
+            dw = dw + self.l1 * array_namespace(w).sign(w)
+        if weights and self.l2:
+            dw = dw + self.l2 * w
+        if weights and self.weight_decay:
+            w = w * (1.0 - scalars[0] * self.weight_decay)
+        kernel = find_kernel(type(self).__name__, plugin_of(w))
+        return (kernel or type(self).update)(self, w, dw, slots, scalars)
+
+    def penalty(self, w: Any, /) -> Any:
+        """Return l1 Σ|w| + l2/2 Σw² of weights.
+
+        Parameters
+        ----------
+        w : array (size,)
+            Weights.
+
+        Returns
+        -------
+        array ()
+            What the loss would grow by.
+        """
+        xp = array_namespace(w)
+        return self.l1 * xp.sum(xp.abs(w)) + 0.5 * self.l2 * xp.sum(w * w)
+
+    def clip(self, dw: Any, /) -> Any:
+        """Return the whole gradient within `clip_value` and `clip_norm`.
+
+        Parameters
+        ----------
+        dw : array (size,)
+            The gradient.
+
+        Returns
+        -------
+        array (size,)
+            The same direction after `clip_norm`.
+        """
+        xp = array_namespace(dw)
+        if self.clip_value is not None:
+            dw = xp.minimum(xp.maximum(dw, -self.clip_value), self.clip_value)
+        if self.clip_norm is not None:
+            tiny = xp.finfo(dw.dtype).smallest_normal
+            largest = xp.maximum(xp.max(xp.abs(dw)), tiny)  # squares of large gradients would overflow
+            norm = largest * xp.sqrt(xp.sum((dw / largest) ** 2))
+            dw = dw * xp.minimum(self.clip_norm / norm, 1.0)
+        return dw

@@ -1,0 +1,216 @@
+"""A model's arrays: one flat vector of values, optimizer slots of the same length, buffers, gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from array_api_compat import array_namespace, device
+
+from xcnn.backend import Backend, backend_of, move
+from xcnn.errors import ShapeError
+
+if TYPE_CHECKING:
+    from xcnn.layer import Layer
+
+__all__ = ["Arrays", "Buffer", "Parameter", "State"]
+
+
+class Arrays(NamedTuple):
+    """What a training step takes and gives: no references, only arrays.
+
+    Attributes
+    ----------
+    values : array (size,)
+        All parameters, weights first, then biases and norms.
+    slots : tuple of array (size,)
+        What the optimizer keeps for each value.
+    buffers : tuple of array
+        What forward passes keep: running statistics.
+    """
+
+    values: Any
+    slots: tuple[Any, ...] = ()
+    buffers: tuple[Any, ...] = ()
+
+
+class State:
+    """Hold a model's arrays. Writing replaces them, so an array is its own version: compare it with ``is``.
+
+    Attributes
+    ----------
+    arrays : Arrays
+        The arrays now.
+    parameters : list of Parameter
+        In the order of the values.
+    buffers : list of Buffer
+        In the order of ``arrays.buffers``.
+    """
+
+    def __init__(self) -> None:
+        self.arrays = Arrays(None)
+        self.parameters: list[Parameter] = []
+        self.buffers: list[Buffer] = []
+        self._gradients: dict[int, tuple[int, Any]] = {}  # start -> (stop, flat gradient)
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return self.parameters[-1].stop if self.parameters else 0
+
+    def add_gradient(self, start: int, stop: int, g: Any, /) -> None:
+        """Add the flat gradient of ``values[start:stop]``.
+
+        Parameters
+        ----------
+        start, stop : int
+            A parameter's range, or one range of several neighbours, the same each time.
+        g : array (stop - start,)
+            The gradient.
+        """
+        if start in self._gradients:
+            g = self._gradients[start][1] + g
+        self._gradients[start] = stop, g
+
+    def gradient(self, start: int, stop: int, /) -> Any:
+        """Return what was added for ``values[start:stop]`` since the last `take_gradient`, or None."""
+        for at, (end, g) in self._gradients.items():
+            if at <= start and stop <= end:
+                return g[start - at : stop - at]
+        return None
+
+    def take_gradient(self) -> Any:
+        """Join the gradients into one vector, and forget them; untouched ranges are zero.
+
+        Returns
+        -------
+        array (size,)
+            Uncopied where one range covers everything.
+        """
+        parts, self._gradients = self._gradients, {}
+        values, at, joined = self.arrays.values, 0, []
+        xp = array_namespace(values)
+        for start, (stop, g) in sorted(parts.items()):
+            if start > at:
+                joined.append(xp.zeros(start - at, dtype=values.dtype, device=device(values)))
+            joined.append(g)
+            at = stop
+        if at < self.size or not joined:
+            joined.append(xp.zeros(self.size - at, dtype=values.dtype, device=device(values)))
+        return joined[0] if len(joined) == 1 else xp.concat(joined)
+
+    def move(self, backend: Backend, dtype: str, /) -> None:
+        """Put values, slots, buffers and gradients on `backend` in `dtype`.
+
+        Parameters
+        ----------
+        backend : Backend
+            Where to.
+        dtype : str
+            For example ``"float32"``.
+        """
+        a = self.arrays
+        values, *rest = [move(part, backend, dtype) for part in (a.values, *a.slots, *a.buffers)]
+        self.arrays = Arrays(values, tuple(rest[: len(a.slots)]), tuple(rest[len(a.slots) :]))
+        self._gradients = {at: (stop, move(g, backend, dtype)) for at, (stop, g) in self._gradients.items()}
+
+
+class Parameter:
+    """A stretch of a State's values. `value` is sliced at each access and never kept; setting it writes through.
+
+    Parameters
+    ----------
+    state : State
+        Who holds the values.
+    shape : tuple of int
+        Shape of the value.
+    owners : tuple of Layer
+        The layer that declared it, then the layers around that one.
+    is_weight : bool
+        Whether penalties and decay apply: to matrices and kernels, not to biases and norms.
+    """
+
+    start: int  # set when all parameters are known: weights come first
+
+    def __init__(
+        self, state: State, shape: tuple[int, ...], owners: tuple[Layer, ...], is_weight: bool
+    ) -> None:
+        self.state, self.shape, self.owners, self.is_weight = state, shape, owners, is_weight
+        self.size = math.prod(shape)
+
+    @property
+    def stop(self) -> int:
+        """End of the stretch."""
+        return self.start + self.size
+
+    @property
+    def value(self) -> Any:
+        """The array now."""
+        values = self.state.arrays.values
+        return array_namespace(values).reshape(values[self.start : self.stop], self.shape)
+
+    @value.setter
+    def value(self, a: Any) -> None:
+        old = self.state.arrays
+        xp = array_namespace(old.values)
+        a = move(a, backend_of(old.values), str(old.values.dtype).rpartition(".")[2])
+        if tuple(a.shape) != self.shape:
+            msg = f"the new value has shape {tuple(a.shape)}; needed {self.shape}"
+            raise ShapeError(msg, where="Parameter")
+        flat = xp.reshape(a, (-1,))
+        values = xp.concat([old.values[: self.start], flat, old.values[self.stop :]])
+        self.state.arrays = old._replace(values=values)
+
+    @property
+    def gradient(self) -> Any:
+        """What backward passes added since the last step, or None."""
+        g = self.state.gradient(self.start, self.stop)
+        return None if g is None else array_namespace(g).reshape(g, self.shape)
+
+    def add_gradient(self, dw: Any, /) -> None:
+        """Add `dw`, of the shape of the value, to the gradient.
+
+        Parameters
+        ----------
+        dw : array
+            Gradient of the loss.
+        """
+        self.state.add_gradient(self.start, self.stop, array_namespace(dw).reshape(dw, (-1,)))
+
+    def __repr__(self) -> str:
+        return f"<parameter {self.shape}>"
+
+
+class Buffer:
+    """An array that forward passes keep: the only thing that they write.
+
+    Parameters
+    ----------
+    state : State
+        Who holds the array.
+    index : int
+        Its place in ``state.arrays.buffers``.
+    shape : tuple of int
+        Its shape.
+    """
+
+    def __init__(self, state: State, index: int, shape: tuple[int, ...]) -> None:
+        self.state, self.index, self.shape = state, index, shape
+
+    @property
+    def value(self) -> Any:
+        """The array now."""
+        return self.state.arrays.buffers[self.index]
+
+    @value.setter
+    def value(self, a: Any) -> None:
+        old = self.state.arrays
+        a = move(a, backend_of(old.values), str(old.values.dtype).rpartition(".")[2])
+        if tuple(a.shape) != self.shape:
+            msg = f"the new value has shape {tuple(a.shape)}; needed {self.shape}"
+            raise ShapeError(msg, where="Buffer")
+        buffers = (*old.buffers[: self.index], a, *old.buffers[self.index + 1 :])
+        self.state.arrays = old._replace(buffers=buffers)
+
+    def __repr__(self) -> str:
+        return f"<buffer {self.shape}>"

@@ -1,0 +1,66 @@
+"""Loss and metrics over a whole data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xcnn import losses
+from xcnn import metrics as metrics_
+from xcnn.errors import DataError
+from xcnn.layers.geometry import integer
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Any, x: Any, y: Any, /, *, loss: Any = None, metrics: Any = None, batch_size: int = 256
+) -> dict[str, float]:
+    """Return the mean loss and metrics of a model over data.
+
+    Parameters
+    ----------
+    model : Model
+        Evaluated as `Model.predict` runs it: no dropout, running statistics.
+    x : array (N, ...)
+        Inputs, of any backend.
+    y : array (N,) or (N, K)
+        Labels.
+    loss : Loss or str, optional
+        By default what the model was trained with, else cross_entropy.
+    metrics : sequence of str or callable, optional
+        By default accuracy for classes.
+    batch_size : int
+        How many inputs at a time.
+
+    Returns
+    -------
+    dict
+        ``{"loss": ..., "accuracy": ...}``.
+
+    Raises
+    ------
+    DataError
+        If the outputs hold NaN.
+    """
+    loss = losses.get(loss or model.loss or "cross_entropy")
+    named = metrics_.get(metrics, classifies=loss.classifies)
+    head, probabilities = model.head(loss)
+    x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+    y = loss.accept(y, len(x), model.output_shape, model.backend, model.dtype)
+    step = integer(batch_size, "evaluate: batch_size")
+    n, sums = len(x), dict.fromkeys(("loss", *named), 0.0)
+    for i in range(0, max(n, 1), step):
+        part = model.accept(x[i : i + step])
+        labels = y[i : i + step]
+        z, _ = head.forward(part)
+        values = {"loss": loss(z, labels, probabilities=probabilities)[0]}
+        scores = z - 0.5 if probabilities and z.shape[-1] == 1 else z
+        values |= {name: metric(scores, labels) for name, metric in named.items()}
+        for name, value in values.items():
+            sums[name] += float(value) * part.shape[0]
+    if not np.isfinite(sums["loss"]):
+        msg = "the loss is not finite; needed inputs without NaN or infinity, and a model without them"
+        raise DataError(msg, where="evaluate")
+    return {name: value / n for name, value in sums.items()}

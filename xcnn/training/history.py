@@ -1,0 +1,55 @@
+"""What was measured, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xcnn.files import write_atomically
+
+__all__ = ["History"]
+
+
+class History(dict[str, list[float]]):
+    """Lists of numbers by name, one per epoch: ``history["loss"]``, ``history["val_accuracy"]``.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether Ctrl-C ended training; the last entry is then of a part of an epoch.
+    blocks : list of float
+        Mean loss per block of samples, where the callback `BlockLoss` asked for it.
+    """
+
+    def __init__(self, *args: Any, **entries: Any) -> None:
+        super().__init__(*args, **entries)
+        self.interrupted = False
+        self.blocks: list[float] = []
+
+    def record(self, logs: dict[str, float], /) -> None:
+        """Append one epoch.
+
+        Parameters
+        ----------
+        logs : dict
+            Name to number.
+        """
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were recorded."""
+        return max(map(len, self.values()), default=0)
+
+    def save(self, path: str | Path, /) -> None:
+        """Write the numbers as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+            Written whole or not at all.
+        """
+        content = {"interrupted": self.interrupted, "epochs": dict(self), "blocks": self.blocks}
+        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,96 @@
+"""Segments: stretches of the flat values that one optimizer updates alike."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace
+
+from xcnn.optimizer import Optimizer
+from xcnn.state import State
+
+__all__ = ["Segment", "find_segments", "update_segments"]
+
+
+class Segment(NamedTuple):
+    """A stretch of the values.
+
+    Attributes
+    ----------
+    start, stop : int
+        Its range.
+    optimizer : Optimizer or None
+        None holds it as it is (frozen).
+    weights : bool
+        Whether penalties and decay apply.
+    """
+
+    start: int
+    stop: int
+    optimizer: Optimizer | None
+    weights: bool
+
+
+def find_segments(state: State, default: Optimizer, /) -> list[Segment]:
+    """Return the segments of `state`, neighbours that are updated alike merged.
+
+    Parameters
+    ----------
+    state : State
+        A model's.
+    default : Optimizer
+        For layers without their own.
+
+    Returns
+    -------
+    list of Segment
+        They cover all values, in order.
+    """
+    found: list[Segment] = []
+    for p in state.parameters:
+        own = next((layer.optimizer for layer in p.owners if layer.optimizer is not None), default)
+        optimizer = own if all(layer.trainable for layer in p.owners) else None
+        decays = optimizer is not None and (optimizer.l1 or optimizer.l2 or optimizer.weight_decay)
+        weights = bool(p.is_weight and decays)
+        if found and found[-1][2:] == (optimizer, weights):
+            found[-1] = found[-1]._replace(stop=p.stop)
+        else:
+            found.append(Segment(p.start, p.stop, optimizer, weights))
+    return found
+
+
+def update_segments(segments: list[Segment], w: Any, dw: Any, slots: tuple[Any, ...], scalars: Any, /) -> Any:
+    """Return the new values and slots, segment by segment.
+
+    Parameters
+    ----------
+    segments : list of Segment
+        From `find_segments`.
+    w, dw : array (size,)
+        Values and gradient.
+    slots : tuple of array (size,)
+        As many as any optimizer needs.
+    scalars : sequence
+        Of each segment's optimizer.
+
+    Returns
+    -------
+    w : array (size,)
+        New values.
+    slots : tuple of array
+        New slots.
+    """
+    if len(segments) == 1 and segments[0].optimizer is not None:
+        return segments[0].optimizer.apply(w, dw, slots, scalars[0], segments[0].weights)
+    new = []
+    for (start, stop, optimizer, weights), given in zip(segments, scalars, strict=True):
+        v, old = w[start:stop], [a[start:stop] for a in slots]
+        if optimizer is None:
+            new.append((v, *old))
+            continue
+        count = optimizer.slots
+        v, own = optimizer.apply(v, dw[start:stop], tuple(old[:count]), given, weights)
+        new.append((v, *own, *old[count:]))
+    xp = array_namespace(w)
+    values, *rest = [xp.concat(parts) for parts in zip(*new, strict=True)] if new else [w, *slots]
+    return values, tuple(rest)

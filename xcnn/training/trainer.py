@@ -1,0 +1,199 @@
+"""The training step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from xcnn import losses, optim, schedules
+from xcnn.backend import find_kernel
+from xcnn.layer import Pass
+from xcnn.optimizer import Optimizer
+from xcnn.state import Arrays
+from xcnn.training.nonfinite import all_finite
+from xcnn.training.segments import find_segments, update_segments
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Train a model, one step at a time; `fit` is a loop over it.
+
+    Parameters
+    ----------
+    model : Model
+        Its optimizer state starts anew.
+    optimizer : Optimizer or str
+        For all layers without their own.
+    loss : Loss or str
+        What is made small.
+    schedule : str or callable, optional
+        Factor on the learning rates, a function of (epoch, epochs).
+    seed : int
+        Of dropout.
+    epochs : float, optional
+        Planned, for schedules that need it.
+    steps_per_epoch : int
+        Steps that the schedule counts as one epoch.
+
+    Attributes
+    ----------
+    t : int
+        Steps tried.
+    stop : bool
+        Callbacks set it to end `fit` after the epoch.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        optimizer: Optimizer | str = "adam",
+        loss: losses.Loss | str = "cross_entropy",
+        schedule: str | Callable[..., float] | None = None,
+        seed: int = 0,
+        epochs: float | None = None,
+        steps_per_epoch: int = 1,
+    ) -> None:
+        self.model, self.optimizer, self.loss = model, optim.get(optimizer), losses.get(loss)
+        self.schedule = schedules.get(schedule)
+        self.seed, self.epochs, self.steps_per_epoch = seed, epochs, steps_per_epoch
+        self.t, self.stop = 0, False
+        model.head(self.loss)  # refuses a loss that does not go with the model's ending
+        model.loss = self.loss
+        state = model.state
+        self.segments = find_segments(state, self.optimizer)
+        slots = max((s.optimizer.slots for s in self.segments if s.optimizer), default=0)
+        zeros = array_namespace(state.arrays.values).zeros_like
+        state.arrays = state.arrays._replace(slots=tuple([zeros(state.arrays.values) for _ in range(slots)]))
+        capture = type(model.backend).capture
+        self._run = capture(self.pure_step) if capture else self.pure_step
+
+    @property
+    def scale(self) -> float:
+        """The schedule's factor for the next step."""
+        return self.schedule(self.t / self.steps_per_epoch, self.epochs)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.optimizer.lr * self.scale
+
+    def step(self, x: Any, y: Any, /) -> Any:
+        """Take one step on a batch.
+
+        Parameters
+        ----------
+        x : array (N, ...)
+            Inputs, of any backend.
+        y : array (N,) or (N, K)
+            Labels.
+
+        Returns
+        -------
+        array ()
+            The loss on the model's backend; ``float()`` waits for it. NaN if the step was refused because
+            the loss or a gradient was not finite: nothing has changed then.
+
+        Raises
+        ------
+        ShapeError, DTypeError, DataError
+            If inputs or labels do not fit.
+        """
+        model = self.model
+        x = model.accept(x)
+        y = self.loss.accept(y, x.shape[0], model.output_shape, model.backend, model.dtype)
+        return self.advance(x, y)[0]
+
+    def advance(self, x: Any, y: Any, /) -> tuple[Any, Any]:
+        """Take one step on arrays that are accepted already, and return the loss and the outputs.
+
+        Parameters
+        ----------
+        x, y : array
+            On the model's backend.
+
+        Returns
+        -------
+        loss : array ()
+            See `step`.
+        z : array
+            What the loss was computed on.
+        """
+        state, scale = self.model.state, self.scale
+        self.t += 1
+        scalars = self.t, [s.optimizer.scalars(self.t, scale) if s.optimizer else () for s in self.segments]
+        before = state.arrays
+        try:
+            state.arrays, loss, z = self._run(before, x, y, scalars)
+        except BaseException:  # Ctrl-C too: no half step stays
+            state.arrays = before
+            state.take_gradient()
+            raise
+        return loss, z
+
+    def pure_step(self, arrays: Arrays, x: Any, y: Any, scalars: Any, /) -> tuple[Arrays, Any, Any]:
+        """Return the arrays after one step, the loss and the outputs: a function of its arguments alone.
+
+        Parameters
+        ----------
+        arrays : Arrays
+            Before the step.
+        x, y : array
+            A batch on the model's backend.
+        scalars : (t, per segment)
+            The step's number and what the optimizers need for it.
+
+        Returns
+        -------
+        arrays : Arrays
+            After the step.
+        loss : array ()
+            NaN if the step was refused.
+        z : array
+            What the loss was computed on.
+        """
+        model, state = self.model, self.model.state
+        state.arrays = arrays
+        t, scalars = scalars
+        head, probabilities = model.head(self.loss)
+        z, saved = head.forward(x, train=Pass(self.seed, t))
+        loss, of_loss = self.loss(z, y, probabilities=probabilities)
+        head.backward(of_loss.backward(1.0)[0], saved, need_dx=False)
+        dw = self.optimizer.clip(state.take_gradient())
+        arrays, loss = self._update(arrays, state.arrays.buffers, dw, loss, scalars)
+        return arrays, loss, z
+
+    def _update(self, old: Arrays, buffers: Any, dw: Any, loss: Any, scalars: Any) -> tuple[Arrays, Any]:
+        """Return the arrays after the update, and the loss; the old ones and NaN if something isn't finite."""
+        xp, backend = array_namespace(dw), self.model.backend
+        fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw) & xp.isfinite(loss)
+        if backend.host:  # reading the flag costs nothing here; a device would have to wait
+            if not fine:
+                return old, loss * math.nan
+            return Arrays(*update_segments(self.segments, old.values, dw, old.slots, scalars), buffers), loss
+        values, slots = update_segments(self.segments, old.values, dw, old.slots, scalars)
+        new = Arrays(values, slots, buffers)
+
+        def choose(a: Any, b: Any) -> Any:
+            return xp.where(fine, a, b)
+
+        return Arrays(
+            choose(new.values, old.values),
+            tuple([choose(a, b) for a, b in zip(new.slots, old.slots, strict=True)]),
+            tuple([choose(a, b) for a, b in zip(new.buffers, old.buffers, strict=True)]),
+        ), choose(loss, loss * math.nan)
+
+    def penalty(self) -> float:
+        """Return what the penalties l1 and l2 amount to now.
+
+        Returns
+        -------
+        float
+            Reported apart from the loss.
+        """
+        values = self.model.state.arrays.values
+        return sum(float(s.optimizer.penalty(values[s.start : s.stop])) for s in self.segments if s.optimizer and s.weights)
