@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import xcnn
 from tests.tolerances import assert_close
 from xcnn import ops
+from xcnn.layers import Conv2D
 
 IMAGE = np.array(  # equation 8
     [
@@ -69,9 +71,6 @@ def test_padding_first_is_padding_in_the_convolution(backend, dtype):
 
 @pytest.mark.parametrize(("padding", "want"), [("valid", SUMS[1:-1, 1:-1] / 9), ("same", SUMS / 9)])
 def test_the_layer_filters_as_the_operation_does(backend, dtype, padding, want):
-    import xcnn
-    from xcnn.layers import Conv2D
-
     layer = Conv2D(1, 3, padding=padding, bias=False)
     model = xcnn.Model([layer], input_shape=(1, 6, 6), backend=backend.name, dtype=dtype)
     layer.w.value = backend.asarray(FILTER[None, None], dtype)

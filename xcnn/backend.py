@@ -6,15 +6,13 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from xcnn.errors import BackendError, DTypeError, suggest
-from xcnn.types import Array, Namespace
+from xcnn.plugin import Backend, Kernel
 
 __all__ = [
     "Backend",
@@ -32,88 +30,12 @@ __all__ = [
 ]
 
 
-class Kernel(NamedTuple):
-    """A backend's replacement of both halves of an op.
-
-    Attributes
-    ----------
-    forward : callable
-        Takes what the op takes, returns ``(y, values)``, or ``NotImplemented`` for a case it does not cover.
-    backward : callable
-        Takes ``(dy, values, needs)``, returns one gradient per array argument.
-    """
-
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
-
-
-class Backend:
-    """One array library on one device. A plug-in is a module ``xcnn_<name>`` with a subclass named ``Backend``.
-
-    Parameters
-    ----------
-    device : str
-        What follows the colon in ``set_backend("name:device")``; empty for the default device.
-
-    Attributes
-    ----------
-    root : str
-        The name before the colon.
-    owns : tuple of str
-        Root packages of the library's array types.
-    many_devices : bool
-        Whether arrays of the library may live on different devices.
-    kernels : mapping
-        Replacements by op name (`Kernel`), by optimizer class name, and ``all_finite``.
-    compile_run : callable or None
-        ``compile_run(leaves, *, dtype, need_dx) -> (layer, taken) | None``: one layer that does the work of
-        the first `taken` leaves.
-    capture : callable or None
-        ``capture(step) -> step``: a faster replay of a pure training step.
-    name : str
-        The shortest name that opens this backend again.
-    host : bool
-        Whether reading a value costs nothing (no device to wait for).
-    xp : module
-        The library's array API namespace.
-    """
-
-    root: ClassVar[str]
-    owns: ClassVar[tuple[str, ...]]
-    many_devices: ClassVar[bool] = False
-    kernels: ClassVar[Mapping[str, Any]] = {}
-    compile_run: ClassVar[Callable[..., Any] | None] = None
-    capture: ClassVar[Callable[..., Any] | None] = None
-
-    name: str
-    host: bool
-    xp: Namespace
-
-    def __init__(self, device: str = "") -> None:
-        raise NotImplementedError
-
-    def asarray(self, a: Any, /, dtype: str | None = None) -> Any:
-        """Return `a` (a host array, a list, an array of this library) on this device, in `dtype` if given."""
-        raise NotImplementedError
-
-    @classmethod
-    def to_numpy(cls, a: Any, /) -> np.ndarray:
-        """Return `a` as a NumPy array on the host."""
-        raise NotImplementedError
-
-    @classmethod
-    def device(cls, a: Any, /) -> str:
-        """Return where `a` lives, as `set_backend` would name it after the colon."""
-        return ""
-
-    def synchronize(self) -> None:
-        """Wait until the device has done what it was asked to do."""
-
-    def __repr__(self) -> str:
-        return f"<backend {self.name}>"
-
-
-_BUILT_IN = {"numpy": "numpy", "cupy": "cupy", "torch": "torch", "array_api_strict": "strict"}  # owner -> name
+_BUILT_IN = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "torch": "torch",
+    "array_api_strict": "strict",
+}  # owner -> name
 _plugins: dict[str, type[Backend]] = {}
 _opened: dict[str, Backend] = {}
 _by_type: dict[type, type[Backend]] = {}

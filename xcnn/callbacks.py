@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Callback:
-    """Called by `fit`; one of your own overrides what it needs. A plain function is called after each epoch."""
+    """Called by `fit`; one of your own overrides what it needs. A function is called after each epoch."""
 
     def on_train_begin(self, trainer: Any, history: Any, /) -> None:
         """See the trainer before the first step.
@@ -156,7 +156,8 @@ class EarlyStopping(_Best):
 
     def on_train_begin(self, trainer: Any, history: Any, /) -> None:
         """Forget earlier training."""
-        self.best, self.waited, self.best_epoch, self._arrays = math.inf, 0, None, None
+        self.best, self.waited, self._arrays = math.inf, 0, None
+        self.best_epoch: int | None = None
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float], /) -> None:
         """Count epochs without improvement."""

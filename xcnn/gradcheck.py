@@ -36,8 +36,8 @@ def gradcheck(
     Parameters
     ----------
     f : Op, Layer, Model, Loss or callable
-        An op, or a function like it that returns ``(y, saved)``; a layer, built or not; a model; a loss. A copy
-        is used: nothing changes.
+        An op, or a function like it that returns ``(y, saved)``; a layer, built or not; a model; a loss.
+        A copy is used: nothing changes.
     *arrays : array
         What `f` takes: (x,) for a layer; (x,) or (x, labels) for a model.
     seed : int
@@ -150,7 +150,7 @@ def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, lis
         training = Pass(seed, 0)
         if labels is None:
             y, saved = model.forward(points[0], train=training)
-            pull = model.backward
+            pull: Any = model.backward
         else:
             loss = model.loss
             if loss is None:
@@ -160,8 +160,10 @@ def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, lis
             z, saved = head.forward(points[0], train=training)
             y, of_loss = loss(z, labels, probabilities=probabilities)
 
-            def pull(dy: Any, saved: Any) -> Any:
+            def through_loss(dy: Any, saved: Any) -> Any:
                 return head.backward(of_loss.backward(dy)[0], saved)
+
+            pull = through_loss
 
         def gradients(dy: Any) -> list[Any]:
             state.take_gradient()
@@ -180,32 +182,44 @@ def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, lis
 
 def _compare(backend: Any, run: Run, points: list[Any], k: int, rng: np.random.Generator) -> float | None:
     """Return the relative error of one directional derivative; None if `f` has no such gradient."""
-    xp, points = backend.xp, list(points)
-
-    def random(like: Any) -> Any:
-        return backend.asarray(rng.normal(size=tuple(like.shape)), "float64")
-
     for _ in range(_TRIES):
-        a, v = points[k], random(points[k])
-        scale = float(xp.max(xp.abs(a))) if a.ndim == 0 or 0 not in a.shape else 0.0
-        h = _STEP * max(scale, 1.0) / max(float(xp.max(xp.abs(v))), 1e-300)
-        y, pull = run(points)
-        r = random(y)
-        found = pull(r)[k]
-        if found is None:
-            return None
-
-        def value(shift: float, a: Any = a, v: Any = v, r: Any = r) -> float:
-            moved = [*points[:k], a + shift * v, *points[k + 1 :]]
-            return float(xp.sum(run(moved)[0] * r))
-
-        here, up, down = float(xp.sum(y * r)), value(h), value(-h)
-        left, right = (here - down) / h, (up - here) / h
-        size = max(abs(left), abs(right), 1e-3 * float(xp.sqrt(xp.sum(r * r))), 1e-12)
-        if abs(right - left) < 1e-3 * size:
-            return abs(float(xp.sum(found * v)) - (up - down) / (2 * h)) / size
-        points = [
-            p + 1e-3 * max(float(xp.max(xp.abs(p))), 1.0) * random(p) if _floating(backend, p) else p for p in points
-        ]
+        error, smooth = _difference(backend, run, points, k, rng)
+        if error is None or smooth:
+            return error
+        points = [_nudged(backend, p, rng) if _floating(backend, p) else p for p in points]
     msg = f"both sides disagree at {_TRIES} points near the given one; needed a function that has a gradient"
     raise GradientError(msg, where="gradcheck")
+
+
+def _largest(backend: Any, a: Any) -> float:
+    return float(backend.xp.max(backend.xp.abs(a)))
+
+
+def _random(backend: Any, like: Any, rng: np.random.Generator) -> Any:
+    return backend.asarray(rng.normal(size=tuple(like.shape)), "float64")
+
+
+def _nudged(backend: Any, a: Any, rng: np.random.Generator) -> Any:
+    """Return `a` moved by a thousandth of its size."""
+    return a + 1e-3 * max(_largest(backend, a), 1.0) * _random(backend, a, rng)
+
+
+def _difference(
+    backend: Any, run: Run, points: list[Any], k: int, rng: np.random.Generator
+) -> tuple[float | None, bool]:
+    """Return the relative error along a random direction, and whether both sides agree there."""
+    xp, a = backend.xp, points[k]
+    v = _random(backend, a, rng)
+    h = _STEP * max(_largest(backend, a), 1.0) / _largest(backend, v)
+    y, pull = run(points)
+    r = _random(backend, y, rng)
+    found = pull(r)[k]
+    if found is None:
+        return None, True
+    down, here, up = (
+        float(xp.sum(run([*points[:k], a + shift * v, *points[k + 1 :]])[0] * r)) for shift in (-h, 0.0, h)
+    )
+    left, right = (here - down) / h, (up - here) / h
+    size = max(abs(left), abs(right), 1e-3 * float(xp.sqrt(xp.sum(r * r))), 1e-12)
+    error = abs(float(xp.sum(found * v)) - (up - down) / (2 * h)) / size
+    return error, abs(right - left) < 1e-3 * size

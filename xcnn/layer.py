@@ -113,7 +113,7 @@ def _frame_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
     def framed(self: Layer, dy: Array, saved: Any, /, *, need_dx: bool = True) -> Any:
         try:
             if saved is None:
-                msg = "backward has nothing to work on; needed what forward(x, train=True) or forward(x, hold=True) returned"
+                msg = "backward got None; needed what forward(x, train=True) or forward(x, hold=True) saved"
                 raise Error(msg)
             dx = backward(self, dy, saved, need_dx=need_dx)
         except Error as error:

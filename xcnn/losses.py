@@ -61,7 +61,9 @@ class Loss:
         """
         raise NotImplementedError
 
-    def accept(self, labels: Any, n: int, output_shape: tuple[int, ...], backend: Backend, dtype: str, /) -> Any:
+    def accept(
+        self, labels: Any, n: int, output_shape: tuple[int, ...], backend: Backend, dtype: str, /
+    ) -> Any:
         """Return `labels` on `backend`, checked: integers as int64, others in `dtype`.
 
         Parameters
@@ -174,7 +176,10 @@ class CrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """Binary cross-entropy of one output, or of one per class; pairs with Sigmoid. See `xcnn.ops.binary_cross_entropy`."""
+    """Binary cross-entropy of one output or one per class; pairs with Sigmoid.
+
+    See `xcnn.ops.binary_cross_entropy`.
+    """
 
     name: ClassVar[str] = "binary_cross_entropy"
     link: ClassVar[str | None] = "sigmoid"
@@ -243,8 +248,8 @@ def get(loss: str | Loss, /) -> Loss:
     Parameters
     ----------
     loss : str or Loss
-        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"mae"`` or ``"huber"``; a loss is returned
-        as it is.
+        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"mae"`` or ``"huber"``; a loss is
+        returned as it is.
 
     Returns
     -------

@@ -10,6 +10,7 @@ from xcnn.optimizer import Optimizer, Slots
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
 
+
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent: v = momentum v + dw, w = w - lr v; Nesterov's steps along dw + momentum v.
@@ -211,4 +212,4 @@ def get(optimizer: str | Optimizer, /) -> Optimizer:
     if optimizer not in NAMES:
         msg = f"unknown optimizer {optimizer!r}{suggest(str(optimizer), [*NAMES, *_PRESETS])}"
         raise OptionError(msg)
-    return NAMES[optimizer]()
+    return NAMES[optimizer]()  # type: ignore[call-arg]

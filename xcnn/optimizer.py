@@ -94,7 +94,7 @@ class Optimizer:
         raise NotImplementedError
 
     def apply(self, w: Any, dw: Any, slots: Slots, scalars: Any, weights: bool, /) -> tuple[Any, Slots]:
-        """Return (w, slots) after penalties and decay, and the backend's kernel for `update` or `update` itself.
+        """Return (w, slots) after penalties, decay, and `update` or the backend's kernel for it.
 
         Parameters
         ----------

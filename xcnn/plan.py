@@ -53,7 +53,8 @@ def compile_plan(flat: Sequential, backend: Backend, dtype: str, /) -> Sequentia
     compile_run = type(backend).compile_run
     if compile_run is None:
         return flat
-    leaves, plan = list(flat), []
+    leaves = list(flat)
+    plan: list[Layer] = []
     last = [leaves.pop()] if leaves and ending_of(leaves[-1]) else []
     uses = _uses(leaves)
     while leaves:

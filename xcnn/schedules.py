@@ -273,8 +273,8 @@ def get(schedule: str | Callable[..., float] | None, /) -> Callable[..., float]:
     Parameters
     ----------
     schedule : str, callable or None
-        ``"constant"``, ``"cosine"``, ``"one_cycle"`` or ``"reduce_on_plateau"``; a function of (epoch, epochs)
-        is returned as it is; None is constant.
+        ``"constant"``, ``"cosine"``, ``"one_cycle"`` or ``"reduce_on_plateau"``; a function of
+        (epoch, epochs) is returned as it is; None is constant.
 
     Returns
     -------

@@ -116,7 +116,7 @@ class State:
 
 
 class Parameter:
-    """A stretch of a State's values. `value` is sliced at each access and never kept; setting it writes through.
+    """A stretch of a State's values: `value` is sliced at each access; setting it writes through.
 
     Parameters
     ----------

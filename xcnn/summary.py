@@ -128,7 +128,9 @@ def summarize(model: Any, /) -> Summary:
             lines.append("-" * (sum(widths) + 12))
     itself = len(list(model.plan)) == len(list(model.flat))
     runs = "as written" if itself else ", ".join(layer.label for layer in model.plan)
-    lines.append(f"backend {model.backend.name}, {model.dtype}; runs: {runs}; activations are those of one image")
+    lines.append(
+        f"backend {model.backend.name}, {model.dtype}; runs: {runs}; activations are those of one image"
+    )
     summary = Summary("\n".join(lines))
     summary.parameters, summary.multiply_adds, summary.activation_bytes = parameters, work, size
     return summary

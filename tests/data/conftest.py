@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 from collections.abc import Callable, Iterator
@@ -44,7 +45,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
         stop = None if mirror.breaks_after is None else start + mirror.breaks_after
-        self.wfile.write(data[start:stop])
+        with contextlib.suppress(ConnectionError):  # whoever asked may have had enough
+            self.wfile.write(data[start:stop])
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""

@@ -116,9 +116,8 @@ def test_an_endless_file_is_not_read_to_its_end(mirror, tmp_path):
 def test_a_silent_mirror_is_left_after_a_while(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with pytest.raises(FileError, match="timed out"):
-            fetch(source_at(f"http://127.0.0.1:{server.getsockname()[1]}/numbers.gz"), tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(FileError, match="timed out"):
+        fetch(source_at(f"http://127.0.0.1:{server.getsockname()[1]}/numbers.gz"), tmp_path)
 
 
 def test_one_error_lists_each_mirror_with_its_reason(mirror, tmp_path):

@@ -59,7 +59,7 @@ def test_a_missing_file_without_download_is_one_error(bare):
 
 
 def test_a_root_that_is_no_folder_is_an_error(bare, tmp_path, monkeypatch):
-    with pytest.raises(FileError, match="root is '.*nowhere'; needed an existing folder"):
+    with pytest.raises(FileError, match=r"root is '.*nowhere'; needed an existing folder"):
         find(PLAIN, tmp_path / "nowhere")
     monkeypatch.setenv("XCNN_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(FileError, match="XCNN_DATA is"):
@@ -146,7 +146,7 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path):
         link = tarfile.TarInfo("all/one.bin")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    with pytest.raises(FileError, match="the archive has no one.bin, two.bin"):
+    with pytest.raises(FileError, match=r"the archive has no one\.bin, two\.bin"):
         list(contents(tmp_path / "all.tar.gz", ARCHIVE))
 
 

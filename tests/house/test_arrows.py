@@ -16,12 +16,12 @@ SOURCES = {"": ROOT / "xcnn"} | {path.name: path for path in sorted((ROOT / "bac
 # From the ground up: a module may import from lower rows, and from its own. A package stands for all in it.
 FLOORS = (
     ("xcnn.types", "xcnn.errors"),
-    ("xcnn.backend", "xcnn.files", "xcnn.random"),
+    ("xcnn.plugin", "xcnn.backend", "xcnn.files", "xcnn.random"),
     ("xcnn.ops",),
     ("xcnn.initializers", "xcnn.state", "xcnn.layer", "xcnn.optimizer"),
     ("xcnn.build", "xcnn.layers"),
     ("xcnn.losses", "xcnn.optim", "xcnn.schedules", "xcnn.metrics"),
-    ("xcnn.plan", "xcnn.summary", "xcnn.model"),
+    ("xcnn.plan", "xcnn.predict", "xcnn.summary", "xcnn.model"),
     ("xcnn.training", "xcnn.callbacks", "xcnn.gradcheck", "xcnn.data", "xcnn.io", "xcnn.plots"),
     ("xcnn",),
     ("xcnn.cli", "xcnn.__main__"),
@@ -124,8 +124,12 @@ def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _listed(found: Import) -> bool:
-    return found.deferred and (found.importer, found.imported) in UPWARD
+def _listed(found: Import) -> tuple[str, str] | None:
+    """Return the exception in UPWARD that covers `found`: of the module, or of a package that contains it."""
+    for importer, imported in UPWARD:
+        if found.deferred and found.importer == importer and f"{found.imported}.".startswith(f"{imported}."):
+            return importer, imported
+    return None
 
 
 def test_every_module_has_a_floor():
@@ -150,8 +154,7 @@ def test_imports_run_downward():
 
 
 def test_every_listed_exception_is_used():
-    used = {(found.importer, found.imported) for found in IMPORTS if found.deferred}
-    assert not set(UPWARD) - used
+    assert not set(UPWARD) - {_listed(found) for found in IMPORTS}
 
 
 def test_no_module_imports_itself_in_a_circle():

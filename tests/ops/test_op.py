@@ -20,7 +20,7 @@ from tests.ops.checks import (
     upstream,
 )
 from tests.ops.draws import Case
-from tests.tolerances import assert_close
+from tests.tolerances import EXACT, assert_close
 from xcnn import ops
 from xcnn.backend import backend_of, backend_problems, get_backend
 from xcnn.errors import DataError, DeviceMismatchError, DTypeError, ShapeError
@@ -66,9 +66,12 @@ def test_backward_matches_finite_differences(name, backend):
 @pytest.mark.parametrize("n", [1, 3, 17, 64])
 def test_batches_of_any_size_are_right(name, backend, n):
     def check(case):
-        want = getattr(reference, name)(*case.arrays, **case.options)
-        want = want[0] if isinstance(want, tuple) else want
-        assert_close(forward(backend, name, case)[0][0], want, "float64")
+        for dtype in EXACT:
+            rounded = case.astype(dtype)
+            exact = rounded.astype("float64")
+            want = getattr(reference, name)(*exact.arrays, **exact.options)
+            want = want[0] if isinstance(want, tuple) else want
+            assert_close(forward(backend, name, rounded)[0][0], want, dtype)
         assert_gradients_match_differences(backend, name, case)
 
     for_random_cases(name, check, n, examples=3)

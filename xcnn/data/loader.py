@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.data.rows import in_memory, on_device, row_reader
+from xcnn.data.rows import count, in_memory, on_device, row_reader
 from xcnn.errors import DataError, DTypeError, OptionError
 from xcnn.random import permutation, seed_key
 
@@ -70,11 +70,11 @@ class Loader:
         prefetch: bool | int | None = None,
         drop_last: bool = False,
     ) -> None:
-        n = len(x)
+        n = count(x)
         if n == 0:
             raise DataError("x has no images; needed at least one", where="Loader")
-        if y is not None and len(y) != n:
-            msg = f"x has {n} images and y has {len(y)} labels; needed one label for each image"
+        if y is not None and count(y) != n:
+            msg = f"x has {n} images and y has {count(y)} labels; needed one label for each image"
             raise DataError(msg, where="Loader")
         if _integer(batch_size) < 1:
             msg = f"batch_size is {batch_size!r}; needed an integer of at least 1"
@@ -129,23 +129,22 @@ class Loader:
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         order = permutation(self._n, seed=self.seed, step=epoch) if self.shuffle else np.arange(self._n)
-        read_x, order_x = self._reader(self._x, order)
-        read_y, order_y = self._reader(self._y, order)
+        read_x, read_y = self._reader(self._x, order), self._reader(self._y, order)
         for start in range(0, self._stop, self.batch_size):
             rows = slice(start, min(start + self.batch_size, self._stop))
-            x = read_x(rows if order_x is None else order_x[rows])
-            y = read_y(rows if order_y is None else order_y[rows])
+            x, y = read_x(rows), read_y(rows)
             if self.augment is not None:
                 x = self.augment(x, seed=self.seed, epoch=epoch, index=order[rows])
             yield x, y
 
-    def _reader(self, a: Any, order: np.ndarray) -> tuple[Callable[[Any], Any], Any]:
-        """Return a function that reads rows, and the order on the device where it wants it."""
+    def _reader(self, a: Any, order: np.ndarray) -> Callable[[slice], Any]:
+        """Return a function from a slice of `order` to those rows of `a`."""
         if a is None:
-            return lambda _: None, None
+            return lambda rows: None
         if not self.shuffle and in_memory(a):
-            return a.__getitem__, None
-        return row_reader(a), on_device(order, a)
+            return lambda rows: a[rows, ...]
+        read, where = row_reader(a), on_device(order, a)  # the order goes to the device once
+        return lambda rows: read(where[rows])
 
 
 def _integer(value: Any) -> int:

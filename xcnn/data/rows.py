@@ -49,8 +49,13 @@ class Rows:
 
 
 def in_memory(a: Any, /) -> bool:
-    """Return whether `a` is an array that copying rows of costs nothing but memory."""
+    """Return whether `a` is an array of some library that was read already."""
     return array_api_compat.is_array_api_obj(a) and not isinstance(a, np.memmap)
+
+
+def count(a: Any, /) -> int:
+    """Return how many rows `a` has; the standard's arrays need have no length."""
+    return (*a.shape, 0)[0] if hasattr(a, "shape") else len(a)
 
 
 def read_rows(a: Any, index: np.ndarray, /) -> np.ndarray:
@@ -71,6 +76,11 @@ def read_rows(a: Any, index: np.ndarray, /) -> np.ndarray:
     result = np.empty_like(rows)
     result[order] = rows
     return result
+
+
+def read_slice(a: Any, start: int, stop: int, /) -> Any:
+    """Return adjacent rows of `a`: a view of an array in memory."""
+    return a[start:stop, ...] if in_memory(a) else read_rows(a, np.arange(start, stop))
 
 
 def take(a: Any, index: np.ndarray, /) -> Any:

@@ -8,7 +8,7 @@ import array_api_compat
 import numpy as np
 
 from xcnn.data.dataset import Split
-from xcnn.data.rows import in_memory, take, to_host
+from xcnn.data.rows import count, in_memory, take, to_host
 from xcnn.errors import DataError, OptionError
 from xcnn.random import SPLIT, permutation
 
@@ -100,9 +100,9 @@ def split(x: Any, y: Any, fraction: float, /, *, seed: int = 0) -> tuple[Split, 
         msg = f"fraction is {fraction!r}; needed a number above 0 and below 1"
         raise OptionError(msg, where="split")
     y = y if hasattr(y, "shape") else np.asarray(y)
-    n = len(x)
-    if len(y) != n:
-        msg = f"x has {n} images and y has {len(y)} labels; needed one label for each image"
+    n = count(x)
+    if count(y) != n:
+        msg = f"x has {n} images and y has {count(y)} labels; needed one label for each image"
         raise DataError(msg, where="split")
     if n < 2:
         msg = f"x has {n} image{'' if n == 1 else 's'}; needed at least 2, one for each part"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.data.rows import to_host
+from xcnn.data.rows import read_slice, to_host
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 
 __all__ = ["channel_statistics"]
@@ -56,7 +56,7 @@ def channel_statistics(x: Any, /, *, chunk: int = 1024) -> tuple[tuple[float, ..
         raise OptionError(f"chunk is {chunk!r}; needed at least 1", where="channel_statistics")
     count, mean, squares = 0, np.zeros(shape[1]), np.zeros(shape[1])
     for start in range(0, shape[0], chunk):
-        part = to_host(x[start : start + chunk])
+        part = to_host(read_slice(x, start, min(start + chunk, shape[0])))
         if part.dtype != np.uint8 and not np.issubdtype(part.dtype, np.floating):
             msg = f"x has dtype {part.dtype}; needed uint8 or a floating dtype"
             raise DTypeError(msg, where="channel_statistics")

@@ -74,7 +74,9 @@ def layer_to_json(layer: Layer, seen: dict[int, int] | None = None, /) -> dict[s
     return plain
 
 
-def layer_from_json(plain: Any, /, custom: Sequence[type[Layer]] = (), *, made: list[Any] | None = None) -> Layer:
+def layer_from_json(
+    plain: Any, /, custom: Sequence[type[Layer]] = (), *, made: list[Any] | None = None
+) -> Layer:
     """Return the layer that `layer_to_json` wrote.
 
     Parameters
@@ -97,7 +99,9 @@ def layer_from_json(plain: Any, /, custom: Sequence[type[Layer]] = (), *, made: 
         If the type is unknown or the options do not fit.
     """
     made = [] if made is None else made
-    kinds = {name: getattr(layers, name) for name in layers.__all__} | {kind.__name__: kind for kind in custom}
+    kinds = {name: getattr(layers, name) for name in layers.__all__} | {
+        kind.__name__: kind for kind in custom
+    }
     if not isinstance(plain, dict):
         msg = f"got {plain!r}; needed a layer as a JSON object"
         raise FileError(msg)
@@ -110,7 +114,8 @@ def layer_from_json(plain: Any, /, custom: Sequence[type[Layer]] = (), *, made: 
     options = dict(plain)
     name = options.pop("type", None)
     if name not in kinds or name == "Layer":
-        msg = f"unknown layer {name!r}{suggest(str(name), kinds)}; a layer of your own: load(path, custom=[{name}])"
+        known = suggest(str(name), kinds)
+        msg = f"unknown layer {name!r}{known}; a layer of your own: load(path, custom=[{name}])"
         raise FileError(msg)
     number = len(made)
     made.append(None)

@@ -72,7 +72,7 @@ def save(model: Model, path: str | Path, /) -> None:
             "layers": tree["layers"],
         }
     )
-    named = {**model.parameters(), **model.buffers()}
+    named: dict[str, Any] = {**model.parameters(), **model.buffers()}
     tensors = {
         name: np.ascontiguousarray(model.backend.to_numpy(holder.value)).reshape(holder.shape)
         for name, holder in named.items()
@@ -133,7 +133,7 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
     except (KeyError, TypeError, ValueError, Error) as error:
         msg = f"its description is not valid: {type(error).__name__}: {error}"
         raise FileError(msg, where=str(path)) from error
-    named = {**model.parameters(), **model.buffers()}
+    named: dict[str, Any] = {**model.parameters(), **model.buffers()}
     _match(named, tensors, str(path))
     for name, holder in named.items():
         holder.value = tensors[name]
@@ -158,7 +158,8 @@ def _match(named: dict[str, Any], tensors: dict[str, np.ndarray], path: str) -> 
     """Refuse names or shapes other than the layers'."""
     missing, extra = sorted(set(named) - set(tensors)), sorted(set(tensors) - set(named))
     if missing or extra:
-        msg = f"its layers need {', '.join(missing) or 'nothing'} that it lacks; it has {', '.join(extra) or 'nothing'} too many"
+        lacks, more = ", ".join(missing) or "nothing", ", ".join(extra) or "nothing"
+        msg = f"it lacks {lacks} that its layers need, and has {more} that they don't"
         raise FileError(msg, where=path)
     for name, holder in named.items():
         if tensors[name].shape != holder.shape:

@@ -7,7 +7,7 @@ from typing import Any
 
 from xcnn import ops
 from xcnn.errors import OptionError, suggest
-from xcnn.layer import Layer, Shape
+from xcnn.layer import Layer
 
 __all__ = [
     "ELU",

@@ -192,7 +192,9 @@ class Concat(Branches):
 
 
 class Gate(Layer):
-    r"""Multiply x by what a layer makes of it: :math:`y = x \odot f(x)`; (N, C) is broadcast over (N, C, H, W).
+    r"""Multiply x by what a layer makes of it: :math:`y = x \odot f(x)`.
+
+    f(x) of shape (N, C) is broadcast over x of shape (N, C, H, W).
 
     ``Gate(Sequential(GlobalAvgPool2D(), Dense(c // 16, activation="relu"), Dense(c, activation="sigmoid")))``
     is squeeze-and-excitation.

@@ -106,7 +106,7 @@ class Conv2D(Convolution):
         """Declare w and b."""
         c, image = self.check_groups(input_shape)
         padding = sides(self.padding, image, self.size, self.steps, self.spacing)
-        self.window = {"stride": self.steps, "padding": padding, "dilation": self.spacing}
+        self.window: dict[str, Any] = {"stride": self.steps, "padding": padding, "dilation": self.spacing}
         out = output_size(image, size=self.size, **self.window)
         self.w = make.parameter((self.filters, c // self.groups, *self.size), self.init)
         self.b = make.parameter((self.filters,), "zeros") if self.bias else None
@@ -178,7 +178,7 @@ class ConvTranspose2D(Convolution):
         reach = [d * (k - 1) + 1 for k, d in zip(self.size, self.spacing, strict=True)]
         if self.padding == "same":  # OH = H stride: cut off what the kernel reaches beyond its stride
             if any(r < s for r, s in zip(reach, self.steps, strict=True)):
-                msg = f"padding 'same' needs kernels that reach over the stride {self.steps}; they reach {tuple(reach)}"
+                msg = f"kernels reach {reach} pixels; padding 'same' needs the stride {self.steps} or more"
                 raise ShapeError(msg)
             rows, columns = (r - s + o for r, s, o in zip(reach, self.steps, extra, strict=True))
             padding = (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
@@ -191,7 +191,7 @@ class ConvTranspose2D(Convolution):
         if min(out) < 1:
             msg = f"padding {padding} leaves {out[0]} x {out[1]} pixels of the result; needed at least 1 x 1"
             raise ShapeError(msg)
-        self.window = {
+        self.window: dict[str, Any] = {
             "stride": self.steps,
             "padding": padding,
             "output_padding": extra,

@@ -14,7 +14,7 @@ __all__ = ["Dropout"]
 
 @dataclass(eq=False)
 class Dropout(Layer):
-    """Set a random fraction of the elements of any x to zero in training, and scale the others by 1/(1 - rate).
+    """Set a random fraction of any x to zero in training, and scale the rest by 1/(1 - rate).
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def sides(padding: Any, image: Pair, size: Pair, stride: Pair, dilation: Pair, /
     if not isinstance(padding, (list, tuple)):
         padding = (padding, padding)
     if len(padding) != 2:
-        msg = f"padding is {padding!r}; needed an integer, (rows, columns), ((top, bottom), (left, right)) or a mode"
+        msg = f"padding is {padding!r}; needed an integer, (rows, columns) or ((top, bottom), (left, right))"
         raise OptionError(msg)
     return pair(padding[0], "padding", 0), pair(padding[1], "padding", 0)
 

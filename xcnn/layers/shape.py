@@ -40,7 +40,7 @@ class Flatten(Reshaping):
 
 @dataclass(eq=False)
 class Reshape(Reshaping):
-    """Give inputs (N, ...) another shape (N, \\*shape), in row-major order.
+    """Give inputs (N, ...) another shape, in row-major order.
 
     Parameters
     ----------

@@ -173,7 +173,7 @@ def conv_transpose2d(
     ]
     left = [extent - sum(p) for extent, p in zip(full, padding, strict=True)]
     if min(left) < 1:
-        msg = f"padding {padding} leaves {left[0]} x {left[1]} of {full[0]} x {full[1]} pixels; needed at least 1 x 1"
+        msg = f"padding {padding} leaves {left[0]} x {left[1]} of {full[0]} x {full[1]} pixels; needed 1 x 1"
         raise ShapeError(msg)
     if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True)):
         msg = f"output_padding is {output_padding}; needed less than stride {stride} or dilation {dilation}"
@@ -191,7 +191,7 @@ def conv_transpose2d(
 
 @conv_transpose2d.gradient
 def conv_transpose2d_gradient(dy: Array, values: Any, needs: tuple[bool, ...]) -> tuple[Any, Any, Any]:
-    """dx: the convolution of dy with w; dw: each pixel of x times the window of dy that it was spread over."""
+    """dx: the convolution of dy with w; dw: each pixel of x times the window of dy it was spread over."""
     xp = array_namespace(dy)
     pixels, kernels, w_shape, x_shape, padding, window = values
     (n, _, h, width), groups = x_shape, kernels.shape[0]

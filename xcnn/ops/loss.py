@@ -23,7 +23,7 @@ __all__ = [
 def _weigh(
     z: Array, labels: Array, class_weights: Array | None, label_smoothing: float, name: str
 ) -> tuple[Any, Any]:
-    """Return the smoothed and weighted target w_k t'_nk (N, K) and the sum of w_k t_nk that divides the loss."""
+    """Return the smoothed and weighted target w_k t'_nk (N, K), and the sum of w_k t_nk that divides."""
     xp = array_namespace(z)
     if not 0 <= label_smoothing < 1:
         msg = f"label_smoothing is {label_smoothing}; needed 0 <= label_smoothing < 1"
@@ -187,7 +187,8 @@ def binary_cross_entropy_gradient(dy: Any, values: Any, needs: tuple[bool, ...])
 def binary_cross_entropy_probabilities(p: Array, labels: Array, /) -> tuple[Any, Any]:
     r"""Binary cross-entropy of probabilities, averaged over all outputs.
 
-    .. math:: L = -\frac{1}{M} \sum_m t_m \log \max(p_m, \text{tiny}) + (1 - t_m) \log \max(1 - p_m, \text{tiny})
+    .. math:: L = -\frac{1}{M} \sum_m t_m \log \max(p_m, \text{tiny})
+              + (1 - t_m) \log \max(1 - p_m, \text{tiny})
 
     Parameters
     ----------

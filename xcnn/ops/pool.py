@@ -59,7 +59,7 @@ def max_pool2d(
     padding : ((top, bottom), (left, right))
         Pixels of minus infinity around the images, fewer than a window reaches.
     ceil : bool
-        Also take a last window that hangs over the edge, if it starts inside the image or its leading padding.
+        Also take a last window over the edge, if it starts inside the image or its leading padding.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def avg_pool2d(
     padding : ((top, bottom), (left, right))
         Zero pixels around the images, fewer than a window reaches.
     ceil : bool
-        Also take a last window that hangs over the edge, if it starts inside the image or its leading padding.
+        Also take a last window over the edge, if it starts inside the image or its leading padding.
     count_include_pad : bool
         Whether the padding counts in the mean.
 
@@ -150,7 +150,9 @@ def avg_pool2d(
         _count(h, o, k, s, p if count_include_pad else (0, 0), p[0])
         for h, o, k, s, p in zip(x.shape[2:], out, size, stride, padding, strict=True)
     ]
-    share = xp.asarray([[1.0 / (r * c) for c in counts[1]] for r in counts[0]], dtype=x.dtype, device=device_of(x))
+    share = xp.asarray(
+        [[1.0 / (r * c) for c in counts[1]] for r in counts[0]], dtype=x.dtype, device=device_of(x)
+    )
     x = pad(x, grown)
     y = xp.sum(windows(x, out, size, stride), axis=2) * share
     return y, (share, x.shape, grown, (size, stride))

@@ -40,7 +40,7 @@ def one_hot(labels: Array, k: int, dtype: Any, /) -> Any:
 
 
 def as_target(z: Array, labels: Array, /, name: str = "z") -> Any:
-    """Return `labels` in the shape and dtype of the outputs z: one-hot where they are integers (N,) of K > 1 classes.
+    """Return `labels` in the shape and dtype of the outputs z: one-hot where they are K > 1 classes.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def as_target(z: Array, labels: Array, /, name: str = "z") -> Any:
     if z.ndim == 1 and labels.shape == (n, 1):
         return xp.reshape(xp.astype(labels, z.dtype, copy=False), (n,))
     msg = (
-        f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype} for {name} of shape {tuple(z.shape)}; "
+        f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}, {name} {tuple(z.shape)}; "
         f"needed ({n},) integers or {tuple(z.shape)} {z.dtype}"
     )
     raise ShapeError(msg)
@@ -75,7 +75,9 @@ def as_binary(z: Array, labels: Array, /, name: str = "z") -> Any:
     single = z.ndim == 1 or z.shape[-1] == 1
     integral = xp.isdtype(labels.dtype, "integral")
     if single and integral and backend_of(labels).host and bool(xp.any((labels < 0) | (labels > 1))):
-        msg = f"labels reach from {int(xp.min(labels))} to {int(xp.max(labels))}; needed 0 to 1 for one output"
+        msg = (
+            f"labels reach from {int(xp.min(labels))} to {int(xp.max(labels))}; needed 0 to 1 for one output"
+        )
         raise DataError(msg)
     return as_target(z, labels, name)
 

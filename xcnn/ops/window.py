@@ -35,7 +35,14 @@ def check_window(*, least: int = 1, **pairs: Sequence[int]) -> None:
 
 
 def output_size(
-    image: Sequence[int], /, *, size: Pair, stride: Pair, padding: Sides, dilation: Pair = (1, 1), ceil: bool = False
+    image: Sequence[int],
+    /,
+    *,
+    size: Pair,
+    stride: Pair,
+    padding: Sides,
+    dilation: Pair = (1, 1),
+    ceil: bool = False,
 ) -> Pair:
     """Return (OH, OW), how many windows fit into an image.
 
@@ -97,7 +104,7 @@ def crop(x: Array, padding: Sides, /) -> Any:
 
 
 def taps(out: Pair, size: Pair, stride: Pair, dilation: Pair, /) -> list[tuple[slice, slice]]:
-    """Return, for each tap (k, l) of a window, row by row, the pixels that it visits: d k + s i, d l + s j."""
+    """Return, for each tap (k, l) of a window, row by row, the pixels it visits: d k + s i, d l + s j."""
     rows, columns = (
         [slice(k * d, k * d + (o - 1) * s + 1, s) for k in range(extent)]
         for extent, d, s, o in zip(size, dilation, stride, out, strict=True)
@@ -117,7 +124,9 @@ def spread(x: Array, stride: Pair, /) -> Any:
     xp = array_namespace(x)
     *batch, oh, ow = x.shape
     (sh, sw), none = stride, ((0, 0),) * len(batch)
-    x = xpx.pad(xp.reshape(x, (*batch, oh, 1, ow, 1)), (*none, (0, 0), (0, sh - 1), (0, 0), (0, sw - 1)), xp=xp)
+    x = xpx.pad(
+        xp.reshape(x, (*batch, oh, 1, ow, 1)), (*none, (0, 0), (0, sh - 1), (0, 0), (0, sw - 1)), xp=xp
+    )
     return xp.reshape(x, (*batch, oh * sh, ow * sw))[..., : (oh - 1) * sh + 1, : (ow - 1) * sw + 1]
 
 

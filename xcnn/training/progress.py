@@ -107,7 +107,10 @@ class Progress:
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         if self._bar is None:
             if final:
-                print(f"epoch {self._epoch + 1}/{self.epochs}  {numbers}  {self.rate:,.0f} images/s", file=sys.stderr)
+                print(
+                    f"epoch {self._epoch + 1}/{self.epochs}  {numbers}  {self.rate:,.0f} images/s",
+                    file=sys.stderr,
+                )
             return
         seconds = int((self.images * (self.epochs - self._epoch) - self._done) / max(self.rate, 1e-9))
         left = "" if final else f"{seconds // 60}:{seconds % 60:02d} left"

@@ -168,24 +168,22 @@ class Trainer:
         return arrays, loss, z
 
     def _update(self, old: Arrays, buffers: Any, dw: Any, loss: Any, scalars: Any) -> tuple[Arrays, Any]:
-        """Return the arrays after the update, and the loss; the old ones and NaN if something isn't finite."""
+        """Return the arrays after the update, and the loss; the old ones and NaN if it isn't finite."""
         xp, backend = array_namespace(dw), self.model.backend
         fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw) & xp.isfinite(loss)
-        if backend.host:  # reading the flag costs nothing here; a device would have to wait
-            if not fine:
-                return old, loss * math.nan
-            return Arrays(*update_segments(self.segments, old.values, dw, old.slots, scalars), buffers), loss
+        if backend.host and not fine:  # reading the flag costs nothing here; a device would have to wait
+            return old, loss * math.nan
         values, slots = update_segments(self.segments, old.values, dw, old.slots, scalars)
         new = Arrays(values, slots, buffers)
+        if backend.host:
+            return new, loss
 
         def choose(a: Any, b: Any) -> Any:
-            return xp.where(fine, a, b)
+            return tuple([xp.where(fine, *pair) for pair in zip(a, b, strict=True)])
 
-        return Arrays(
-            choose(new.values, old.values),
-            tuple([choose(a, b) for a, b in zip(new.slots, old.slots, strict=True)]),
-            tuple([choose(a, b) for a, b in zip(new.buffers, old.buffers, strict=True)]),
-        ), choose(loss, loss * math.nan)
+        (values,) = choose((new.values,), (old.values,))
+        arrays = Arrays(values, choose(new.slots, old.slots), choose(new.buffers, old.buffers))
+        return arrays, xp.where(fine, loss, loss * math.nan)
 
     def penalty(self) -> float:
         """Return what the penalties l1 and l2 amount to now.
@@ -196,4 +194,8 @@ class Trainer:
             Reported apart from the loss.
         """
         values = self.model.state.arrays.values
-        return sum(float(s.optimizer.penalty(values[s.start : s.stop])) for s in self.segments if s.optimizer and s.weights)
+        return sum(
+            float(s.optimizer.penalty(values[s.start : s.stop]))
+            for s in self.segments
+            if s.optimizer and s.weights
+        )

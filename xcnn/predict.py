@@ -1,0 +1,200 @@
+"""The boundary of a model: what comes in from any backend, and what goes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xcnn import losses, ops
+from xcnn.backend import Backend, backend_of, move
+from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
+from xcnn.layers import Sequential
+from xcnn.layers.geometry import integer
+from xcnn.plan import ending_of
+
+__all__ = ["Predictor"]
+
+
+class Predictor:
+    """What takes arrays of any backend: the part of a `Model` that does not train."""
+
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    dtype: str
+    backend: Backend
+    loss: losses.Loss | None
+    flat: Sequential
+
+    @property
+    def plan(self) -> Sequential:
+        """What runs."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, /, *, train: Any = False, hold: bool | None = None) -> tuple[Any, Any]:
+        """Return outputs for accepted inputs."""
+        raise NotImplementedError
+
+    def accept(self, x: Any, /) -> Any:
+        """Return inputs on this model's backend in its dtype, checked; uint8 images are divided by 255.
+
+        Parameters
+        ----------
+        x : array or list (N, ...)
+            Of any backend.
+
+        Returns
+        -------
+        array
+            The inputs.
+
+        Raises
+        ------
+        ShapeError, DTypeError, DataError
+            If the shape does not fit, the dtype is an integer one other than uint8, or there are no inputs.
+        """
+        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        if not hasattr(x, "shape"):
+            msg = f"x is a {type(x).__name__}; needed an array (N, {', '.join(map(str, self.input_shape))})"
+            raise DTypeError(msg, where="Model")
+        if tuple(x.shape[1:]) != self.input_shape or x.ndim != len(self.input_shape) + 1:
+            needed = f"(N, {', '.join(map(str, self.input_shape))})"
+            msg = f"x has shape {tuple(x.shape)}; needed {needed}{_hint(tuple(x.shape), self.input_shape)}"
+            raise ShapeError(msg, where="Model")
+        if x.shape[0] == 0:
+            msg = f"x is empty, its shape {tuple(x.shape)}; needed one input at least"
+            raise DataError(msg, where="Model")
+        name = str(x.dtype).rpartition(".")[2]
+        if name.startswith(("float", "bfloat")):
+            return move(x, self.backend, self.dtype)
+        if name != "uint8":
+            msg = f"x has dtype {x.dtype}; needed a floating dtype, or uint8 images (0 to 255)"
+            raise DTypeError(msg, where="Model")
+        return self.backend.asarray(move(x, self.backend), self.dtype) / 255.0
+
+    def _predict(self, x: Any, batch_size: int, finish: Any) -> Any:
+        """Return `finish` of the outputs, batch by batch, in the kind of `x`."""
+        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        n, step = len(x) if hasattr(x, "shape") else 1, integer(batch_size, "Model: batch_size")
+        home = backend_of(x) if hasattr(x, "shape") else self.backend
+        parts = []
+        for i in range(0, max(n, 1), step):
+            part = x if n <= step else x[i : i + step]
+            parts.append(move(finish(self.forward(self.accept(part))[0]), home))
+        return parts[0] if len(parts) == 1 else home.xp.concat(parts)
+
+    def predict(self, x: Any, /, *, batch_size: int = 256) -> Any:
+        """Return the last layer's outputs, in the kind of array that x is.
+
+        Parameters
+        ----------
+        x : array or list (N, ...)
+            Of any backend; it is transferred.
+        batch_size : int
+            How many inputs at a time.
+
+        Returns
+        -------
+        array (N, ...)
+            Outputs.
+        """
+        return self._predict(x, batch_size, lambda y: y)
+
+    def predict_proba(self, x: Any, /, *, batch_size: int = 256) -> Any:
+        """Return probabilities: the outputs after the loss's link, unless the model ends in probabilities.
+
+        Parameters
+        ----------
+        x : array or list (N, ...)
+            Of any backend; it is transferred.
+        batch_size : int
+            How many inputs at a time.
+
+        Returns
+        -------
+        array (N, K)
+            Probabilities, in the kind of array that x is.
+        """
+        return self._predict(x, batch_size, self._link)
+
+    def _link(self, y: Any) -> Any:
+        ending = ending_of(self.flat[-1]) if len(self.flat) else None
+        if ending:
+            return self.backend.xp.exp(y) if ending == "log_softmax" else y
+        link = self.loss.link if self.loss else ("softmax" if self.output_shape[-1] > 1 else "sigmoid")
+        return y if link is None else getattr(ops, link)(y)[0]
+
+    def predict_classes(self, x: Any, /, *, batch_size: int = 256) -> Any:
+        """Return the class of each input: its largest output, or whether a single one is over one half.
+
+        Parameters
+        ----------
+        x : array or list (N, ...)
+            Of any backend; it is transferred.
+        batch_size : int
+            How many inputs at a time.
+
+        Returns
+        -------
+        array (N,)
+            Integers, in the kind of array that x is.
+
+        Raises
+        ------
+        DataError
+            If an output is NaN.
+        """
+
+        def largest(y: Any) -> Any:
+            xp = self.backend.xp
+            if bool(xp.any(xp.isnan(y))):
+                msg = "an output is NaN, so no class is the largest; needed finite inputs"
+                raise DataError(msg, where="Model")
+            if y.ndim > 1 and y.shape[-1] > 1:
+                return xp.argmax(y, axis=-1)
+            return xp.reshape(xp.astype(self._link(y) > 0.5, xp.int64), (-1,))
+
+        return self._predict(x, batch_size, largest)
+
+    def head(self, loss: losses.Loss, /) -> tuple[Sequential, bool]:
+        """Return what `loss` is computed on.
+
+        Parameters
+        ----------
+        loss : Loss
+            If the model ends in its pair (Softmax for cross_entropy), the layers before it are taken.
+
+        Returns
+        -------
+        layers : Sequential
+            What runs.
+        probabilities : bool
+            Whether it gives probabilities rather than logits.
+
+        Raises
+        ------
+        OptionError
+            If the model ends in LogSoftmax and the loss is a sigmoid's.
+        """
+        plan = self.plan
+        ending = ending_of(plan[-1]) if len(plan) else None
+        if ending is None or loss.link is None:
+            return plan, False
+        if loss.link == ending.removeprefix("log_"):
+            return Sequential(*plan[:-1]), False
+        if ending == "log_softmax":
+            msg = f"the model ends in LogSoftmax; {loss.name} needs logits, Sigmoid or Softmax"
+            raise OptionError(msg, where="Model")
+        return plan, True
+
+
+def _hint(shape: tuple[int, ...], needed: tuple[int, ...]) -> str:
+    """Return what a user most likely forgot."""
+    if len(needed) == 3:
+        if shape[1:] == needed[1:] and needed[0] == 1:
+            return "; add the channel axis: x[:, None]"
+        if shape == needed:
+            return "; a single image needs a batch axis: x[None]"
+        if shape[1:] == (*needed[1:], needed[0]):
+            return "; the channels come first: np.moveaxis(x, -1, 1)"
+    return ""
