@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from xcnn.errors import BackendError, DTypeError, suggest
-from xcnn.plugin import Backend, Kernel
+from xcnn.plugin import Backend, Kernel, find_kernel, is_readable, readable
 
 __all__ = [
     "Backend",
@@ -22,6 +22,7 @@ __all__ = [
     "backend_problems",
     "find_kernel",
     "get_backend",
+    "is_readable",
     "move",
     "plugin_of",
     "readable",
@@ -41,7 +42,6 @@ _opened: dict[str, Backend] = {}
 _by_type: dict[type, type[Backend]] = {}
 _default: str | None = None
 _scoped: ContextVar[str | None] = ContextVar("backend", default=None)
-_readable: ContextVar[bool] = ContextVar("readable", default=False)
 
 
 def _entry_points() -> dict[str, Any]:
@@ -287,42 +287,3 @@ def move(a: Any, backend: Backend, /, dtype: str | None = None) -> Any:
         return backend.asarray(a, dtype)
     plugin = plugin_of(a)
     return backend.asarray(a if isinstance(backend, plugin) else plugin.to_numpy(a), dtype)
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Run the readable pairs and uncompiled layers inside the block, whatever kernels a backend has.
-
-    Yields
-    ------
-    None
-        Nothing.
-    """
-    token = _readable.set(True)
-    try:
-        yield
-    finally:
-        _readable.reset(token)
-
-
-def is_readable() -> bool:
-    """Return whether `readable` is in force."""
-    return _readable.get()
-
-
-def find_kernel(name: str, plugin: type[Backend], /) -> Any:
-    """Return what replaces the readable `name` on `plugin`, or None.
-
-    Parameters
-    ----------
-    name : str
-        An op's name, an optimizer's class name, or ``"all_finite"``.
-    plugin : type
-        A subclass of `Backend`.
-
-    Returns
-    -------
-    Kernel, callable or None
-        The replacement.
-    """
-    return None if _readable.get() else plugin.kernels.get(name)

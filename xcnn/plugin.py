@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from xcnn.types import Namespace
 
-__all__ = ["Backend", "Kernel"]
+__all__ = ["Backend", "Kernel", "find_kernel", "is_readable", "readable"]
+
+_readable: ContextVar[bool] = ContextVar("readable", default=False)
 
 
 class Kernel(NamedTuple):
@@ -91,3 +95,42 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Run the readable pairs and uncompiled layers inside the block, whatever kernels a backend has.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    token = _readable.set(True)
+    try:
+        yield
+    finally:
+        _readable.reset(token)
+
+
+def is_readable() -> bool:
+    """Return whether `readable` is in force."""
+    return _readable.get()
+
+
+def find_kernel(name: str, plugin: type[Backend], /) -> Any:
+    """Return what replaces the readable `name` on `plugin`, or None.
+
+    Parameters
+    ----------
+    name : str
+        An op's name, an optimizer's class name, or ``"all_finite"``.
+    plugin : type
+        A subclass of `Backend`.
+
+    Returns
+    -------
+    Kernel, callable or None
+        The replacement.
+    """
+    return None if _readable.get() else plugin.kernels.get(name)

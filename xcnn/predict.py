@@ -32,8 +32,42 @@ class Predictor:
         raise NotImplementedError
 
     def forward(self, x: Any, /, *, train: Any = False, hold: bool | None = None) -> tuple[Any, Any]:
-        """Return outputs for accepted inputs."""
-        raise NotImplementedError
+        """Return outputs for arrays on this model's backend, and what `backward` needs.
+
+        Parameters
+        ----------
+        x : array (N, ...)
+            As from `accept`.
+        train, hold
+            See `Layer.forward`.
+
+        Returns
+        -------
+        y : array
+            Outputs.
+        saved : object
+            For `backward`.
+        """
+        return self.plan.forward(x, train=train, hold=hold)
+
+    def backward(self, dy: Any, saved: Any, /, *, need_dx: bool = True) -> Any:
+        """Add to the parameters' gradients and return the gradient with respect to the input.
+
+        Parameters
+        ----------
+        dy : array
+            Of the shape of the outputs.
+        saved : object
+            From `forward`.
+        need_dx : bool
+            Whether dx is wanted.
+
+        Returns
+        -------
+        array or None
+            dx.
+        """
+        return self.plan.backward(dy, saved, need_dx=need_dx)
 
     def accept(self, x: Any, /) -> Any:
         """Return inputs on this model's backend in its dtype, checked; uint8 images are divided by 255.

@@ -204,8 +204,14 @@ def bernoulli(
         Shape of the mask.
     keep : float
         A fraction from 0 (all False) to 1 (all True).
-    seed, stream, xp, device
+    seed : int
+        From 0 to 2**64 - 1.
+    stream : tuple
         See `random_bits`.
+    xp : module
+        The array library.
+    device : optional
+        Where the result lives.
 
     Returns
     -------
@@ -234,7 +240,9 @@ def uniform(shape: int | tuple[int, ...], /, *, seed: int, stream: tuple[int, in
     ----------
     shape : int or tuple of int
         Shape of the result.
-    seed, stream
+    seed : int
+        From 0 to 2**64 - 1.
+    stream : tuple of int
         See `random_bits`.
 
     Returns

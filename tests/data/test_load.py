@@ -111,7 +111,7 @@ def test_digits_held_out_are_the_same_for_every_seed(bare):
     assert len(b.train.y) == 100
     assert not held & {row.tobytes() for row in b.train.x}
     digest = hashlib.sha256(a.test.x.astype("<f4").tobytes()).hexdigest()
-    assert digest[:16] == "@@", "models in use would be tested on images that they have learned"
+    assert digest[:16] == "e8e2fb92a563a0ed", "models in use would be tested on images that they have learned"
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):

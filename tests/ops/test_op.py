@@ -172,7 +172,7 @@ def test_only_the_needed_gradients_are_computed(name, backend):
         outputs, saved = forward(backend, name, case)
         dy = backend.asarray(upstream(outputs[0]))
         every = saved.backward(dy)
-        assert saved.backward(dy, (False,) * len(case.arrays)) == (None,) * len(case.arrays)
+        assert all(gradient is None for gradient in saved.backward(dy, (False,) * len(every)))
         for k in range(len(case.arrays)):
             needs = tuple(j == k and a is not None for j, a in enumerate(case.arrays))
             some = saved.backward(dy, needs)

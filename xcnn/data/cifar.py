@@ -26,8 +26,10 @@ def read_cifar10(files: Iterable[tuple[str, bytes]], /) -> tuple[Split, Split]:
 
     Returns
     -------
-    train, test : Split
-        x (N, 3, 32, 32), uint8; y (N,), int64.
+    train : Split
+        With x (N, 3, 32, 32), uint8, and y (N,), int64.
+    test : Split
+        Likewise.
 
     Raises
     ------

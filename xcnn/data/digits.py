@@ -25,8 +25,10 @@ def read_digits() -> tuple[Split, Split]:
 
     Returns
     -------
-    train, test : Split
-        x (N, 1, 8, 8), float32 in [0, 1]; y (N,), int64.
+    train : Split
+        With x (N, 1, 8, 8), float32 in [0, 1], and y (N,), int64.
+    test : Split
+        Likewise.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def read_optdigits(name: str, text: bytes, /) -> Split:
     Returns
     -------
     Split
-        x (N, 1, 8, 8), float32 in [0, 1]; y (N,), int64.
+        With x (N, 1, 8, 8), float32 in [0, 1], and y (N,), int64.
 
     Raises
     ------

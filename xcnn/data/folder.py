@@ -37,7 +37,7 @@ def read_folder(
     Returns
     -------
     DataSet
-        x (N, 1, H, W) or (N, 3, H, W), uint8.
+        With x (N, 1, H, W) or (N, 3, H, W), uint8.
 
     Raises
     ------

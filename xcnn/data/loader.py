@@ -119,10 +119,10 @@ class Loader:
         number : int
             Which, from 0; the same number gives the same batches.
 
-        Yields
-        ------
-        x, y : array
-            Shapes (batch, ...); y is None if the loader has none.
+        Returns
+        -------
+        iterator of (x, y)
+            Batches of shapes (batch, ...); y is None if the loader has none.
         """
         batches = self._batches(number)
         return _ahead(batches, self._depth) if self._depth else batches

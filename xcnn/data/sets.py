@@ -167,8 +167,10 @@ def read(
 
     Returns
     -------
-    train, test : Split
-        All its images.
+    train : Split
+        All images to learn from.
+    test : Split
+        All images that are held out.
 
     Raises
     ------

@@ -79,8 +79,10 @@ def split(x: Any, y: Any, fraction: float, /, *, seed: int = 0) -> tuple[Split, 
 
     Returns
     -------
-    train, validation : Split
-        What is left, and what was held out.
+    train : Split
+        What is left.
+    validation : Split
+        What is held out.
 
     Raises
     ------

@@ -28,8 +28,10 @@ def channel_statistics(x: Any, /, *, chunk: int = 1024) -> tuple[tuple[float, ..
 
     Returns
     -------
-    mean, std : tuple of float
-        C numbers each. A constant channel has the standard deviation 0.
+    mean : tuple of float
+        One number for each channel.
+    std : tuple of float
+        One number for each channel; 0 where it is constant.
 
     Raises
     ------

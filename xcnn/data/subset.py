@@ -15,7 +15,29 @@ __all__ = ["pick_classes", "pick_images"]
 
 
 def pick_images(part: Split, size: int | None, /, *, what: str, seed: int) -> Split:
-    """Return `size` images, the same fraction of every class; `what` names the option in errors."""
+    """Return some of the images, the same fraction of every class, in their order.
+
+    Parameters
+    ----------
+    part : Split
+        All images.
+    size : int or None
+        How many; None is all.
+    what : str
+        What the option is called, for errors.
+    seed : int
+        Decides which, from 0 to 2**64 - 1.
+
+    Returns
+    -------
+    Split
+        Copies, or `part` itself.
+
+    Raises
+    ------
+    OptionError
+        If there are not so many.
+    """
     if size is None:
         return part
     n = len(part.y)
@@ -27,7 +49,25 @@ def pick_images(part: Split, size: int | None, /, *, what: str, seed: int) -> Sp
 
 
 def pick_classes(data: DataSet, classes: Sequence[str | int] | None, /) -> DataSet:
-    """Return `data` with the named or numbered classes alone, labelled 0, 1, ... in the order given."""
+    """Return a data set with some of the classes, labelled 0, 1, ... in the order given.
+
+    Parameters
+    ----------
+    data : DataSet
+        All classes.
+    classes : sequence of str or int, or None
+        Names or labels; None is all.
+
+    Returns
+    -------
+    DataSet
+        With copies, or `data` itself.
+
+    Raises
+    ------
+    OptionError
+        If a class is unknown or named twice, or none is named.
+    """
     if classes is None:
         return data
     labels = [_label(c, data.classes) for c in ([classes] if isinstance(classes, (str, int)) else classes)]
