@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import socket
+import sys
 
 import pytest
 
@@ -178,7 +179,10 @@ def test_a_cache_that_cannot_be_made_is_one_error(mirror, tmp_path):
         fetch(source_at(f"{mirror.address}/numbers.gz"), tmp_path / "file" / "set")
 
 
-def test_the_bar_is_for_terminals_only(mirror, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("rich", [True, False])
+def test_the_bar_is_for_terminals_only(mirror, tmp_path, capsys, monkeypatch, rich):
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich", None)
     mirror.files["/numbers.gz"] = PACKED
     source = source_at(f"{mirror.address}/numbers.gz")
     fetch(source, tmp_path / "quiet")

@@ -78,6 +78,11 @@ def test_unknown_names_are_refused_with_a_suggestion(name, message):
         load(name)
 
 
+def test_what_is_no_name_is_refused():
+    with pytest.raises(OptionError, match="name is 7; needed the name of a data set or a path"):
+        load(7)
+
+
 def test_a_path_to_nowhere_is_refused(tmp_path):
     with pytest.raises(FileError, match="no such folder"):
         load(os.fspath(tmp_path / "digits"))

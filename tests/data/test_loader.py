@@ -162,6 +162,7 @@ def test_a_thread_reads_ahead_by_default_only_where_it_pays(tmp_path):
     for kind, loader in {
         "array": Loader(X, Y, batch_size=5),
         "memmap": Loader(memory_map(tmp_path), Y, batch_size=5),
+        "list of labels": Loader(X, Y.tolist(), batch_size=5),
         "labels": Loader(X, Foreign(), batch_size=5),
         "foreign": Loader(Foreign(), Y, batch_size=5),
         "augment": Loader(X, Y, batch_size=5, augment=augment),
@@ -170,7 +171,7 @@ def test_a_thread_reads_ahead_by_default_only_where_it_pays(tmp_path):
         next(batches)
         seen[kind] = bool(loader_threads())
         batches.close()
-    assert seen == {"array": False, "memmap": True, "labels": True, "foreign": True, "augment": True}
+    assert [kind for kind, ahead in seen.items() if not ahead] == ["array", "list of labels"]
 
 
 def test_the_thread_does_not_run_further_ahead_than_it_may():
@@ -253,6 +254,12 @@ def test_two_epochs_can_run_side_by_side():
 def test_what_cannot_be_served_is_refused_at_once(arguments, options, error, message):
     with pytest.raises(error, match=message):
         Loader(*arguments, **options)
+
+
+def test_images_that_differ_in_shape_are_refused():
+    loader = Loader([np.zeros((1, 4, 4)), np.zeros((1, 5, 4))], batch_size=2)
+    with pytest.raises(DataError, match=r"list: rows of shapes \(1, 4, 4\) and \(1, 5, 4\) in one batch"):
+        next(loader.epoch(0))
 
 
 def test_augmentation_needs_arrays_on_the_host(backend):

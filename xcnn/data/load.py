@@ -97,6 +97,8 @@ def load(
     ((20, 1, 8, 8), ('3', '8'))
     """
     seed_key(seed)  # refuses a seed out of its range before anything is downloaded
+    if not isinstance(name, (str, os.PathLike)):
+        raise OptionError(f"name is {name!r}; needed the name of a data set or a path", where="load")
     known = SETS.get(name) if isinstance(name, str) else None
     if known is not None:
         if size is not None or grey is not None:

@@ -70,6 +70,7 @@ class Loader:
         prefetch: bool | int | None = None,
         drop_last: bool = False,
     ) -> None:
+        y = np.asarray(y) if isinstance(y, (list, tuple)) else y
         n = count(x)
         if n == 0:
             raise DataError("x has no images; needed at least one", where="Loader")

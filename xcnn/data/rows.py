@@ -9,6 +9,7 @@ import array_api_compat
 import numpy as np
 
 from xcnn.backend import plugin_of
+from xcnn.errors import DataError
 
 __all__ = ["Rows"]
 
@@ -72,7 +73,12 @@ def read_rows(a: Any, index: np.ndarray, /) -> np.ndarray:
         if rows.shape[:1] != index.shape:
             raise IndexError
     except (TypeError, ValueError, LookupError):
-        rows = np.stack([np.asarray(a[i]) for i in rising.tolist()])
+        single = [np.asarray(a[i]) for i in rising.tolist()]
+        shapes = sorted({row.shape for row in single})
+        if len(shapes) > 1:
+            msg = f"rows of shapes {shapes[0]} and {shapes[1]} in one batch; needed the same shape"
+            raise DataError(msg, where=type(a).__name__) from None
+        rows = np.stack(single)
     result = np.empty_like(rows)
     result[order] = rows
     return result

@@ -176,9 +176,9 @@ def gelu(x: Array, /, *, approximate: str = "none") -> tuple[Any, Any]:
     if approximate == "none":
         phi, density = _normal(x)
     elif approximate == "tanh":
-        c = math.sqrt(2 / math.pi)
-        t = xp.tanh(c * (x + 0.044715 * x * x * x))
-        phi, density = 0.5 * (1.0 + t), 0.5 * c * (1.0 - t * t) * (1.0 + 3 * 0.044715 * x * x)
+        c, u = math.sqrt(2 / math.pi), xp.minimum(xp.maximum(x, -10.0), 10.0)  # beyond, tanh is 1 and flat
+        t = xp.tanh(c * (u + 0.044715 * u * u * u))
+        phi, density = 0.5 * (1.0 + t), 0.5 * c * (1.0 - t * t) * (1.0 + 3 * 0.044715 * u * u)
     else:
         msg = f"approximate is {approximate!r}; needed 'none' or 'tanh'"
         raise OptionError(msg)

@@ -8,7 +8,16 @@ from array_api_compat import array_namespace
 
 from xcnn.errors import ShapeError
 from xcnn.ops.op import Op, check_floating
-from xcnn.ops.window import check_images, check_window, crop, output_size, pad, scatter, windows
+from xcnn.ops.window import (
+    check_images,
+    check_padding,
+    check_window,
+    crop,
+    output_size,
+    pad,
+    scatter,
+    windows,
+)
 from xcnn.types import Array, Pair, Sides
 
 __all__ = ["conv2d", "conv_transpose2d"]
@@ -164,7 +173,7 @@ def conv_transpose2d(
     _check(x, w, b, groups, w.shape[0], w.shape[1] * groups)
     size = (w.shape[2], w.shape[3])
     check_window(stride=stride, dilation=dilation)
-    check_window(least=0, **{"padding of rows": padding[0], "padding of columns": padding[1]})
+    check_padding(padding)
     check_window(least=0, output_padding=output_padding)
     n, c, h, width = x.shape
     full = [

@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn.errors import OptionError, ShapeError
-from xcnn.ops.op import Op
+from xcnn.ops.op import Op, check_floating
 from xcnn.ops.softmax import shifted
 from xcnn.ops.target import as_binary, as_target, check_outputs, one_hot, size_of
 from xcnn.types import Array
@@ -35,6 +35,7 @@ def _weigh(
         if class_weights.shape != (k,):
             msg = f"class_weights has shape {tuple(class_weights.shape)}; needed ({k},)"
             raise ShapeError(msg)
+        check_floating(xp, z, class_weights, names=f"{name} class_weights")
         total = xp.sum(t * class_weights)
     if label_smoothing:
         t = (1 - label_smoothing) * t + label_smoothing / k

@@ -13,9 +13,15 @@ from xcnn.types import Array
 __all__ = ["batch_norm", "group_norm", "layer_norm"]
 
 
-def _check(x: Array, w: Array, b: Array, shape: tuple[int, ...], eps: float) -> None:
-    for name, a in (("w", w), ("b", b)):
-        if a.shape != shape:
+def _check_channels(x: Array) -> None:
+    if x.ndim not in (2, 4):
+        msg = f"x has shape {tuple(x.shape)}; needed (N, C, H, W) or (N, C)"
+        raise ShapeError(msg)
+
+
+def _check(x: Array, others: dict[str, Array | None], shape: tuple[int, ...], eps: float) -> None:
+    for name, a in others.items():
+        if a is not None and a.shape != shape:
             msg = f"{name} has shape {tuple(a.shape)}; needed {shape} for x of shape {tuple(x.shape)}"
             raise ShapeError(msg)
     if 0 in x.shape:
@@ -24,7 +30,7 @@ def _check(x: Array, w: Array, b: Array, shape: tuple[int, ...], eps: float) -> 
     if not eps > 0:
         msg = f"eps is {eps}; needed a positive number"
         raise OptionError(msg)
-    check_floating(array_namespace(x), x, w, b, names="x w b")
+    check_floating(array_namespace(x), x, *others.values(), names=" ".join(["x", *others]))
 
 
 def _standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Any, Any, Any, Any]:
@@ -88,10 +94,11 @@ def batch_norm(
     Ioffe and Szegedy, "Batch normalization", 2015, algorithm 1.
     """
     xp = array_namespace(x)
-    if x.ndim not in (2, 4):
-        msg = f"x has shape {tuple(x.shape)}; needed (N, C, H, W) or (N, C)"
-        raise ShapeError(msg)
-    _check(x, w, b, (x.shape[1],), eps)
+    _check_channels(x)
+    _check(x, {"w": w, "b": b, "mean": mean, "var": var}, (x.shape[1],), eps)
+    if (mean is None) != (var is None):
+        msg = "got one of mean and var; needed both (evaluation) or none (training)"
+        raise OptionError(msg)
     axes = (0, 2, 3)[: x.ndim - 1]
     shape = (1, -1, 1, 1)[: x.ndim]
     if mean is None or var is None:
@@ -153,10 +160,8 @@ def group_norm(x: Array, w: Array, b: Array, /, *, groups: int, eps: float = 1e-
     Wu and He, "Group normalization", 2018, equations 1 to 3.
     """
     xp = array_namespace(x)
-    if x.ndim not in (2, 4):
-        msg = f"x has shape {tuple(x.shape)}; needed (N, C, H, W) or (N, C)"
-        raise ShapeError(msg)
-    _check(x, w, b, (x.shape[1],), eps)
+    _check_channels(x)
+    _check(x, {"w": w, "b": b}, (x.shape[1],), eps)
     if not isinstance(groups, int) or groups < 1 or x.shape[1] % groups:
         msg = f"groups is {groups!r}; needed a positive divisor of the {x.shape[1]} channels"
         raise ShapeError(msg)
@@ -216,7 +221,7 @@ def layer_norm(x: Array, w: Array, b: Array, /, *, eps: float = 1e-5) -> tuple[A
     if not 0 < w.ndim < x.ndim:
         msg = f"w has shape {tuple(w.shape)}; needed that of the last axes of x, {tuple(x.shape)}"
         raise ShapeError(msg)
-    _check(x, w, b, tuple(x.shape[x.ndim - w.ndim :]), eps)
+    _check(x, {"w": w, "b": b}, tuple(x.shape[x.ndim - w.ndim :]), eps)
     axes = tuple(range(x.ndim - w.ndim, x.ndim))
     z, scale, _, _ = _standardize(x, axes, eps)
     return z * w + b, (z, scale, w, axes)

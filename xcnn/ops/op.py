@@ -40,7 +40,9 @@ class Saved:
             Gradients of the shapes of the arguments; None where not wanted, for absent arguments, and for
             arguments without a gradient (labels, statistics).
         """
-        return self._backward(dy, self._values, self._given if needs is None else needs)
+        needs = self._given if needs is None else needs
+        found = self._backward(dy, self._values, needs)
+        return tuple([g if need else None for g, need in zip(found, needs, strict=True)])
 
 
 class Op(Generic[P]):

@@ -26,11 +26,20 @@ def _grow(
         if max(p) > d * (k - 1):
             msg = f"padding of {name} is {p}; needed less than the {d * (k - 1) + 1} pixels of a window"
             raise ShapeError(msg)
+    if dilation != (1, 1) and any(map(_misses, x.shape[2:], out, size, stride, padding, dilation)):
+        msg = f"a window of dilation {dilation} holds no pixel of the {x.shape[2]} x {x.shape[3]} image"
+        raise ShapeError(msg)
     rows, columns = (
         (p[0], max(p[1], (o - 1) * s + d * (k - 1) + 1 - h - p[0]))
         for h, o, k, s, p, d in zip(x.shape[2:], out, size, stride, padding, dilation, strict=True)
     )
     return out, (rows, columns)
+
+
+def _misses(h: int, out: int, size: int, stride: int, padding: Pair, dilation: int) -> bool:
+    """Return whether all taps of some window lie in the padding."""
+    starts = [i * stride - padding[0] for i in range(out)]
+    return not all(any(0 <= start + k * dilation < h for k in range(size)) for start in starts)
 
 
 @Op

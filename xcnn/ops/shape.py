@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn.ops.op import Op
-from xcnn.ops.window import check_images, check_window, crop, pad
+from xcnn.ops.window import check_images, check_padding, check_window, crop, pad
 from xcnn.types import Array, Pair, Sides
 
 __all__ = ["upsample2d", "zero_pad2d"]
@@ -37,7 +37,7 @@ def zero_pad2d(x: Array, /, *, padding: Sides) -> tuple[Any, Any]:
         If x has not four axes.
     """
     check_images(x)
-    check_window(least=0, **{"padding of rows": padding[0], "padding of columns": padding[1]})
+    check_padding(padding)
     return pad(x, padding), padding
 
 

@@ -30,13 +30,23 @@ def check_outputs(z: Array, name: str, rank: int | None = None) -> Any:
 
 
 def one_hot(labels: Array, k: int, dtype: Any, /) -> Any:
-    """Return (N, K): 1 at each label, 0 elsewhere. On a host, labels outside 0 ... K-1 are refused."""
+    """Return (N, K): 1 at each label, 0 elsewhere; see `_in_range`."""
     xp = array_namespace(labels)
-    if backend_of(labels).host and bool(xp.any((labels < 0) | (labels >= k))):  # a device would have to wait
-        msg = f"labels reach from {int(xp.min(labels))} to {int(xp.max(labels))}; needed 0 to {k - 1}"
+    labels = xp.expand_dims(xp.astype(labels, xp.int64), axis=1)  # small integer types can't count to K
+    classes = xp.arange(k, dtype=xp.int64, device=device_of(labels))
+    return _in_range(xp.astype(labels == classes, dtype), labels, k - 1)
+
+
+def _in_range(target: Array, labels: Array, top: int) -> Any:
+    """Return `target`, NaN where a label is outside 0 ... top; a host, which need not wait, refuses it."""
+    xp = array_namespace(labels)
+    wrong = (labels < 0) | (labels > top)
+    if not backend_of(labels).host:
+        return xp.where(wrong, math.nan, target)
+    if bool(xp.any(wrong)):
+        msg = f"labels reach from {int(xp.min(labels))} to {int(xp.max(labels))}; needed 0 to {top}"
         raise DataError(msg)
-    classes = xp.arange(k, dtype=labels.dtype, device=device_of(labels))
-    return xp.astype(xp.expand_dims(labels, axis=1) == classes, dtype)
+    return target
 
 
 def as_target(z: Array, labels: Array, /, name: str = "z") -> Any:
@@ -70,16 +80,13 @@ def as_target(z: Array, labels: Array, /, name: str = "z") -> Any:
 
 
 def as_binary(z: Array, labels: Array, /, name: str = "z") -> Any:
-    """Return `as_target`, refusing on a host integer labels other than 0 and 1 for a single output."""
+    """Return `as_target`; integers for a single output are 0 or 1, see `_in_range`."""
     xp = array_namespace(z)
+    t = as_target(z, labels, name)
     single = z.ndim == 1 or z.shape[-1] == 1
-    integral = xp.isdtype(labels.dtype, "integral")
-    if single and integral and backend_of(labels).host and bool(xp.any((labels < 0) | (labels > 1))):
-        msg = (
-            f"labels reach from {int(xp.min(labels))} to {int(xp.max(labels))}; needed 0 to 1 for one output"
-        )
-        raise DataError(msg)
-    return as_target(z, labels, name)
+    if single and xp.isdtype(labels.dtype, "integral"):
+        return _in_range(t, xp.reshape(xp.astype(labels, xp.int64), t.shape), 1)
+    return t
 
 
 def size_of(a: Array, /) -> int:

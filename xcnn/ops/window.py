@@ -11,7 +11,17 @@ from array_api_compat import array_namespace
 from xcnn.errors import DataError, OptionError, ShapeError
 from xcnn.types import Array, Pair, Sides
 
-__all__ = ["check_images", "check_window", "crop", "output_size", "pad", "scatter", "spread", "windows"]
+__all__ = [
+    "check_images",
+    "check_padding",
+    "check_window",
+    "crop",
+    "output_size",
+    "pad",
+    "scatter",
+    "spread",
+    "windows",
+]
 
 Slice = tuple[int, int, int]
 
@@ -29,9 +39,21 @@ def check_images(x: Array, /, name: str = "x") -> None:
 def check_window(*, least: int = 1, **pairs: Sequence[int]) -> None:
     """Refuse pairs (rows, columns) that are not two integers of at least `least`."""
     for name, pair in pairs.items():
-        if len(pair) != 2 or not all(isinstance(k, int) and k >= least for k in pair):
+        if not _is_pair(pair) or not all(hasattr(k, "__index__") and k >= least for k in pair):
             msg = f"{name} is {pair!r}; needed two integers (rows, columns) of at least {least}"
             raise OptionError(msg)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def check_padding(padding: Any, /) -> None:
+    """Refuse what is not ((top, bottom), (left, right)), integers of at least 0."""
+    if not _is_pair(padding):
+        msg = f"padding is {padding!r}; needed ((top, bottom), (left, right)), integers of at least 0"
+        raise OptionError(msg)
+    check_window(least=0, **{"padding of rows": padding[0], "padding of columns": padding[1]})
 
 
 def output_size(
@@ -70,7 +92,7 @@ def output_size(
         If a size, stride or dilation is below 1, or a padding negative.
     """
     check_window(size=size, stride=stride, dilation=dilation)
-    check_window(least=0, **{"padding of rows": padding[0], "padding of columns": padding[1]})
+    check_padding(padding)
     found = []
     for h, k, s, p, d in zip(image, size, stride, padding, dilation, strict=True):
         room = h + p[0] + p[1] - (d * (k - 1) + 1)

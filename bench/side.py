@@ -1,0 +1,77 @@
+"""What is measured of either side, and what both are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.nets import IMAGE
+
+__all__ = ["RATE", "Side", "batch", "check"]
+
+RATE = 1e-3  # Adam's learning rate
+
+
+@dataclass(frozen=True)
+class Side:
+    """One net in one framework, with a batch of its own kind of arrays.
+
+    Parameters
+    ----------
+    step : callable
+        Takes one training step and returns the loss before it, without waiting to read it.
+    predict : callable
+        Returns the logits (N, 10) of the batch.
+    reset : callable
+        Puts weights and Adam's moments back to where they began.
+    weights : list of numpy.ndarray
+        Of each layer in turn: weights, then biases.
+    """
+
+    step: Callable[[], object]
+    predict: Callable[[], object]
+    reset: Callable[[], None]
+    weights: list[np.ndarray]
+
+
+def batch(size: int, /) -> tuple[np.ndarray, np.ndarray]:
+    """Return random images (N, 1, 28, 28) in [0, 1) as float32, and labels (N,).
+
+    Parameters
+    ----------
+    size : int
+        N.
+
+    Returns
+    -------
+    x, y : numpy.ndarray
+        The same ones every time.
+    """
+    rng = np.random.default_rng(0)
+    return rng.random((size, *IMAGE), dtype=np.float32), rng.integers(0, 10, size)
+
+
+def check(ours: Side, theirs: Side, /) -> None:
+    """Fail unless two sides of the same weights give the same logits, and the same losses in three steps.
+
+    Parameters
+    ----------
+    ours, theirs : Side
+        Put back to their beginning afterwards.
+
+    Raises
+    ------
+    AssertionError
+        If they differ by more than float32 explains.
+    """
+    found = []
+    for side in (ours, theirs):
+        side.reset()
+        logits = np.asarray(side.predict())
+        found.append((logits, [float(side.step()) for _ in range(3)]))  # type: ignore[arg-type]
+        side.reset()
+    (logits, losses), (other, others) = found
+    np.testing.assert_allclose(logits, other, rtol=1e-4, atol=1e-5 * float(np.max(np.abs(other))))
+    np.testing.assert_allclose(losses, others, rtol=1e-5)
