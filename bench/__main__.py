@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
 
 
 def in_clean_environment(threads: int, /) -> None:
-    """Unless libraries will use `threads` threads and kernels of their own choice, start again so that they do."""
+    """Start again unless BLAS and PyTorch will use `threads` threads, and BLAS kernels of its own choice."""
     wanted = dict.fromkeys(THREADS, str(threads))
     environment = {k: v for k, v in os.environ.items() if k != PIN} | wanted
     if environment != dict(os.environ):

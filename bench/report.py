@@ -87,7 +87,7 @@ def text(result: Mapping[str, Any], /) -> str:
 
 
 _GROUPS = {2: "step, ms", 5: "predict, ms", 8: "memory, MiB"}  # first column to heading
-_HEADS = ("net", "weights", *(*SIDES, "ratio"), *(*SIDES, "ratio"), *SIDES)
+_HEADS = ("net", "parameters", *(*SIDES, "ratio"), *(*SIDES, "ratio"), *SIDES)
 
 
 def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:

@@ -164,6 +164,14 @@ def batch_norm(x, w, b, mean=None, var=None, /, *, eps=1e-5):
     return y, mean, var
 
 
+def standardize(x, mean, std, /):
+    """y[:,c] = (x[:,c] - mean[c]) / std[c]."""
+    y = np.zeros(x.shape)
+    for c in range(x.shape[1]):
+        y[:, c] = (x[:, c] - mean[c]) / std[c]
+    return y
+
+
 def group_norm(x, w, b, /, *, groups, eps=1e-5):
     """Normalise each image over each group of neighbouring channels; then scale and shift each channel."""
     y = np.zeros(x.shape)

@@ -36,7 +36,7 @@ UPWARD = {
     ("xcnn.model", "xcnn.io"): "so is Model.save",
 }
 
-CORE = {"numpy", "array_api_compat", "array_api_extra", "pydantic", "safetensors"}
+CORE = {"numpy", "array_api_compat", "array_api_extra", "pydantic", "pydantic_core", "safetensors"}
 APP = {"sklearn", "matplotlib", "PIL", "typer", "rich"}
 
 

@@ -126,6 +126,15 @@ def batch_norm(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
 
 
 @st.composite
+def standardize(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
+    """Fixed statistics of each channel, of images and of features."""
+    n, c = draw(batch), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(seeds))
+    x = rng.normal(size=(n, c, *draw(st.sampled_from([(), (3, 2)]))))
+    return Case((x, rng.normal(size=c), rng.uniform(0.5, 2, size=c)), {}, 1)
+
+
+@st.composite
 def group_norm(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
     """From one group to one channel in a group."""
     n, groups, c = draw(batch), draw(st.integers(1, 3)), draw(st.integers(1, 2))
@@ -233,6 +242,7 @@ CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
     "linear": linear,
     "batch_norm": batch_norm,
     "group_norm": group_norm,
+    "standardize": standardize,
     "layer_norm": layer_norm,
     "dropout": dropout,
     "relu": activation(),

@@ -84,6 +84,12 @@ def batch_norm(x, w, b, mean, var, *, eps):
     return F.batch_norm(x, mean, var, w, b, training=mean is None, eps=eps)
 
 
+def standardize(x, mean, std):
+    """By hand: torchvision's Normalize is no part of PyTorch."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    return (x - mean.reshape(shape)) / std.reshape(shape)
+
+
 def group_norm(x, w, b, *, groups, eps):
     """F.group_norm."""
     return F.group_norm(x, groups, w, b, eps)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from xcnn import ops
 from xcnn.errors import OptionError, ShapeError
 from xcnn.layer import Layer, Shape
+from xcnn.layers.activation import Elementwise
 from xcnn.layers.geometry import integer
 from xcnn.state import Buffer, Parameter
 
@@ -180,7 +179,7 @@ class LayerNorm(Norm):
 
 
 @dataclass(eq=False)
-class Normalize(Layer):
+class Normalize(Elementwise):
     """Standardise inputs (N, C, ...) by fixed statistics of each channel: y = (x - mean) / std.
 
     Put it first in a model: the statistics of the training data are then saved with it.
@@ -188,7 +187,7 @@ class Normalize(Layer):
     Parameters
     ----------
     mean, std : float or sequence of float
-        Of each channel, as from `xcnn.data.channel_statistics`.
+        Of each channel, as from `xcnn.data.channel_statistics`; a std of 0 counts as 1.
     """
 
     mean: Any
@@ -198,29 +197,22 @@ class Normalize(Layer):
         for name in ("mean", "std"):
             value = getattr(self, name)
             setattr(self, name, tuple(map(float, value)) if hasattr(value, "__len__") else float(value))
-        if not all(s > 0 for s in (self.std if isinstance(self.std, tuple) else (self.std,))):
-            msg = f"Normalize: std is {self.std}; needed positive numbers"
+        if not all(0 <= s < float("inf") for s in (self.std if isinstance(self.std, tuple) else (self.std,))):
+            msg = f"Normalize: std is {self.std}; needed no negative numbers"
             raise OptionError(msg)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Keep the statistics as buffers."""
         c = input_shape[0]
-        for name in ("mean", "std"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != c:
-                msg = f"{name} has {len(value)} values; needed {c}, one per channel"
+        mean, std = (v if isinstance(v, tuple) else (v,) * c for v in (self.mean, self.std))
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != c:
+                msg = f"{name} has {len(values)} values; needed {c}, one per channel"
                 raise ShapeError(msg)
-        self.shift = make.buffer((c,), self.mean)
-        self.scale = make.buffer((c,), self.std)
-        self.column = (c,) + (1,) * (len(input_shape) - 1)
+        self.shift: Buffer = make.buffer((c,), mean)
+        self.scale: Buffer = make.buffer((c,), tuple(s or 1.0 for s in std))
         return input_shape
 
-    def forward(self, x, /, *, train=False, hold=None):
-        """Return y."""
-        xp = array_namespace(x)
-        shift, scale = (xp.reshape(buffer.value, self.column) for buffer in (self.shift, self.scale))
-        return (x - shift) / scale, scale
-
-    def backward(self, dy, saved, /, *, need_dx=True):
-        """Return dx = dy / std."""
-        return dy / saved if need_dx else None
+    def apply(self, x: Any, /) -> Any:
+        """Return (y, saved)."""
+        return ops.standardize(x, self.shift.value, self.scale.value)

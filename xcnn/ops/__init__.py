@@ -10,7 +10,7 @@ from xcnn.ops.loss import (
     cross_entropy,
     cross_entropy_probabilities,
 )
-from xcnn.ops.norm import batch_norm, group_norm, layer_norm
+from xcnn.ops.norm import batch_norm, group_norm, layer_norm, standardize
 from xcnn.ops.op import Op, Saved
 from xcnn.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
 from xcnn.ops.regression import huber, mae, mse
@@ -46,6 +46,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "softmax",
+    "standardize",
     "tanh",
     "upsample2d",
     "zero_pad2d",

@@ -10,7 +10,7 @@ from xcnn.errors import DataError, OptionError, ShapeError
 from xcnn.ops.op import Op, check_floating
 from xcnn.types import Array
 
-__all__ = ["batch_norm", "group_norm", "layer_norm"]
+__all__ = ["batch_norm", "group_norm", "layer_norm", "standardize"]
 
 
 def _check_channels(x: Array) -> None:
@@ -31,6 +31,45 @@ def _check(x: Array, others: dict[str, Array | None], shape: tuple[int, ...], ep
         msg = f"eps is {eps}; needed a positive number"
         raise OptionError(msg)
     check_floating(array_namespace(x), x, *others.values(), names=" ".join(["x", *others]))
+
+
+@Op
+def standardize(x: Array, mean: Array, std: Array, /) -> tuple[Any, Any]:
+    r"""Shift and scale each channel by fixed statistics: :math:`y = (x - \mu_c) / \sigma_c`.
+
+    Parameters
+    ----------
+    x : array (N, C, ...)
+        Inputs.
+    mean, std : array (C,)
+        Of each channel.
+
+    Returns
+    -------
+    y : array like x
+        Outputs.
+    saved : Saved
+        Its ``backward(dy)`` gives (dx, None, None).
+
+    Raises
+    ------
+    ShapeError
+        If ranks or channels do not fit.
+    """
+    xp = array_namespace(x)
+    if x.ndim < 2:
+        msg = f"x has shape {tuple(x.shape)}; needed (N, C, ...)"
+        raise ShapeError(msg)
+    _check(x, {"mean": mean, "std": std}, (x.shape[1],), 1.0)
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    std = xp.reshape(std, shape)
+    return (x - xp.reshape(mean, shape)) / std, std
+
+
+@standardize.gradient
+def standardize_gradient(dy: Array, std: Array, needs: tuple[bool, ...]) -> tuple[Any, None, None]:
+    """dx = dy / std."""
+    return dy / std, None, None
 
 
 def _standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Any, Any, Any, Any]:
