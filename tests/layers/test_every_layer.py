@@ -178,7 +178,7 @@ def test_nothing_is_kept_in_evaluation_and_backward_says_so(name):
         model, x = built(drawn, "numpy")
         y, saved = drawn.layer.forward(x)
         assert saved is None
-        message = says(name, "backward has nothing to work on", "hold=True")
+        message = says(name, "backward got None", "hold=True")
         with pytest.raises(Error, match=message):
             drawn.layer.backward(y, saved)
         y, saved = drawn.layer.forward(x, train=True, hold=False)

@@ -21,7 +21,9 @@ from xcnn.io.specs import SPECS, AnyCallback, AnyLayer, AnyLoss, AnyOptimizer, A
 from xcnn.model import Model
 from xcnn.training import History
 
-__all__ = ["RunConfig", "json_schema", "load_config"]
+__all__ = ["RunConfig", "load_config"]
+
+_Metric: Any = Literal[tuple(metrics.NAMES)]
 
 
 class RunConfig(Spec):
@@ -29,6 +31,8 @@ class RunConfig(Spec):
 
     Parameters
     ----------
+    schema_ : str, optional
+        "$schema" in the file: where an editor finds the schema.
     data : str or object
         A name, a folder, or an object with more; see `DataSpec`.
     layers : list
@@ -49,21 +53,19 @@ class RunConfig(Spec):
         Names or objects with "name" and options; files go to the folder of the run.
     """
 
-    schema_: str | None = Field(None, alias="$schema", description="Where an editor finds this schema.")
-    data: DataSpec = Field("digits", validate_default=True, description="What to learn from.")  # type: ignore[assignment]
-    layers: list[AnyLayer] = Field(min_length=1, description="The model, from the images to the classes.")
-    loss: AnyLoss = Field("cross_entropy", validate_default=True, description="What is made small.")  # type: ignore[assignment]
-    optimizer: AnyOptimizer = Field("adam", validate_default=True, description="How.")  # type: ignore[assignment]
-    schedule: AnySchedule | None = Field(None, description="Factor on the learning rate.")
-    epochs: int = Field(10, ge=1, description="How often to see all training images.")
-    batch_size: int = Field(64, ge=1, description="Images in a step.")
-    seed: int = Field(0, ge=0, lt=2**64, description="The same seed gives the same run.")
-    dtype: Literal["float32", "float64"] = Field("float32", description="Of parameters and activations.")
-    backend: str | None = Field(None, description='"numpy", "torch:cuda", ...; by default the current one.')
-    metrics: list[Literal[tuple(metrics.NAMES)]] | None = Field(  # type: ignore[valid-type]
-        None, description="What is measured beside the loss; by default accuracy."
-    )
-    callbacks: list[AnyCallback] = Field([], description="What happens between epochs.")
+    schema_: str | None = Field(None, alias="$schema")
+    data: DataSpec = Field("digits", validate_default=True)  # type: ignore[assignment]
+    layers: list[AnyLayer] = Field(min_length=1)
+    loss: AnyLoss = Field("cross_entropy", validate_default=True)
+    optimizer: AnyOptimizer = Field("adam", validate_default=True)
+    schedule: AnySchedule | None = None
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(64, ge=1)
+    seed: int = Field(0, ge=0, lt=2**64)
+    dtype: Literal["float32", "float64"] = "float32"
+    backend: str | None = None
+    metrics: list[_Metric] | None = None
+    callbacks: list[AnyCallback] = []
 
     @model_validator(mode="after")
     def _can_be_watched(self) -> RunConfig:
@@ -104,7 +106,7 @@ class RunConfig(Spec):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            found = lines(error, cls, SPECS)
+            found = lines(error, content, cls, SPECS)
         msg = "\n".join(f"{where}: {line}" if where else line for line in found)
         raise ConfigError(msg)
 
@@ -289,36 +291,3 @@ def load_config(path: str | Path, /) -> RunConfig:
     """
     config = RunConfig.from_dict(read_json(path), where=str(path))
     return config.model_copy(update={"data": config.data.under(Path(path).parent)})
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a run's configuration, for editors.
-
-    Returns
-    -------
-    dict
-        Of draft 2020-12; the same from every version of pydantic.
-    """
-    schema = _tidy(RunConfig.model_json_schema(by_alias=True))
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A run of xcnn",
-        "description": "What `xcnn train` reads.",
-    }
-    return head | {key: schema[key] for key in ("type", "properties", "required", "additionalProperties")} | {
-        "$defs": dict(sorted(schema["$defs"].items()))
-    }
-
-
-def _tidy(value: Any) -> Any:
-    """Leave out what versions of pydantic write differently and nobody needs."""
-    if isinstance(value, list):
-        return [_tidy(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "allOf" in value and len(value["allOf"]) == 1:
-        value = {**value["allOf"][0], **{key: item for key, item in value.items() if key != "allOf"}}
-    drop = {"title"} if not isinstance(value.get("title"), dict) else set()
-    if "const" in value:
-        drop |= {"enum", "type"}
-    return {key: _tidy(item) for key, item in value.items() if key not in drop}

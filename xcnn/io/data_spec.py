@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from xcnn import data
 from xcnn.data.sets import SETS
-from xcnn.errors import DataError
+from xcnn.errors import suggest
 from xcnn.io.refusals import refusal
 from xcnn.io.specs import AnyAugmentation, Spec
 
 __all__ = ["DataSpec"]
 
-_CLASS = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
-_PAIR = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
 
-
-def _names_or_labels(value: list[Any]) -> list[Any]:
-    if not all(isinstance(c, (str, int)) and not isinstance(c, bool) for c in value):
+def _check_classes(value: list[Any]) -> list[Any]:
+    if not value or not all(isinstance(c, (str, int)) and not isinstance(c, bool) for c in value):
         raise refusal({"": f"got {value!r}; needed names or labels of classes"})
     return value
 
 
-def _two(value: list[int]) -> list[int]:
+def _check_size(value: list[int]) -> list[int]:
     if len(value) != 2 or min(value) < 1:
         raise refusal({"": f"got {value!r}; needed the height and the width, in pixels"})
     return value
+
+
+_NAME_OR_LABEL = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+_LIST = {"type": "array", "items": _NAME_OR_LABEL, "minItems": 1}
+_TWO = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
+
+_Name: Any = Literal[tuple(SETS)]
+_Classes: TypeAlias = Annotated[list[Any], AfterValidator(_check_classes), WithJsonSchema(_LIST)]
+_Size: TypeAlias = Annotated[list[int], AfterValidator(_check_size), WithJsonSchema(_TWO)]
 
 
 class DataSpec(Spec):
@@ -59,35 +65,29 @@ class DataSpec(Spec):
         Whether missing files may be downloaded.
     """
 
-    name: Literal[tuple(SETS)] | None = Field(None, description="A public data set.")  # type: ignore[valid-type]
-    path: str | None = Field(
-        None, description="A folder of images, a sub-folder per class; relative to this file."
-    )
-    classes: Annotated[list[Any], AfterValidator(_names_or_labels)] | None = Field(
-        None,
-        min_length=1,
-        description="Names or labels of the classes to keep.",
-        json_schema_extra={"items": _CLASS},
-    )
-    train_size: int | None = Field(None, ge=1, description="How many training images to keep.")
-    test_size: int | None = Field(None, ge=1, description="How many test images to keep.")
-    validation: float | None = Field(
-        None, gt=0, lt=1, description="Fraction of the training images to validate on, after each epoch."
-    )
-    normalize: bool = Field(False, description="Standardise each channel; the statistics go into the model.")
-    augment: list[AnyAugmentation] = Field([], description="Augmentations of the training images, in order.")
-    size: Annotated[list[int], AfterValidator(_two), WithJsonSchema(_PAIR)] | None = Field(
-        None, description="For a folder: height and width that the images are resized to."
-    )
-    grey: bool | None = Field(None, description="For a folder: whether the images are made grey.")
-    download: bool = Field(True, description="Whether missing files may be downloaded.")
+    name: _Name | None = None
+    path: str | None = None
+    classes: _Classes | None = None
+    train_size: int | None = Field(None, ge=1)
+    test_size: int | None = Field(None, ge=1)
+    validation: float | None = Field(None, gt=0, lt=1)
+    normalize: bool = False
+    augment: list[AnyAugmentation] = []
+    size: _Size | None = None
+    grey: bool | None = None
+    download: bool = True
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return {"path": value} if value not in SETS and ("/" in value or os.sep in value) else {"name": value}
+        if value in SETS:
+            return {"name": value}
+        if "/" in value or os.sep in value:
+            return {"path": value}
+        msg = f"unknown data set {value!r}{suggest(value, SETS)}; of a folder, the path with a slash"
+        raise refusal({"": msg})
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> DataSpec:
@@ -102,11 +102,11 @@ class DataSpec(Spec):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
         """Allow the bare name."""
-        schema = handler(core_schema)
-        objects = handler.resolve_ref_schema(schema)
-        whole = dict(objects)
-        objects.clear()
-        objects["anyOf"] = [{"type": "string", "description": "A name, or a folder (with a slash)."}, whole]
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        whole = handler.resolve_ref_schema(schema)
+        branches = [{"type": "string"}, dict(whole)]
+        whole.clear()
+        whole["anyOf"] = branches
         return schema
 
     @property

@@ -37,6 +37,8 @@ _BOUNDS = {
 
 def shown(value: Any) -> str:
     """Return a value as it stands in the file, shortened."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pydantic made a float of it
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -82,13 +84,15 @@ def refusal(refused: Mapping[str, str], /) -> PydanticCustomError:
     return PydanticCustomError("refused", "refused", {"refused": dict(refused)})
 
 
-def lines(error: ValidationError, root: Any, specs: Mapping[str, Any], /) -> list[str]:
+def lines(error: ValidationError, content: Any, root: Any, specs: Mapping[str, Any], /) -> list[str]:
     """Return one line for each thing that is wrong.
 
     Parameters
     ----------
     error : ValidationError
         From pydantic.
+    content : object
+        What was validated.
     root : type
         The model that was validated.
     specs : mapping
@@ -102,7 +106,7 @@ def lines(error: ValidationError, root: Any, specs: Mapping[str, Any], /) -> lis
     found = []
     for problem in error.errors():
         path, owner = _walk(problem["loc"], root, specs)
-        for inner, text in _texts(problem, owner):
+        for inner, text in _texts(problem, owner, bare=isinstance(_at(content, problem["loc"]), str)):
             place = ".".join(filter(None, (path, inner)))
             found.append(f"{place}: {text}" if place else text)
     return found
@@ -124,8 +128,18 @@ def _walk(loc: Sequence[str | int], root: Any, specs: Mapping[str, Any]) -> tupl
     return path, owner
 
 
-def _texts(problem: Mapping[str, Any], owner: Any) -> list[tuple[str, str]]:
-    """Return what is wrong, each with the rest of its path."""
+def _at(content: Any, loc: Sequence[str | int]) -> Any:
+    """Return what stands at a place of the file, or None."""
+    for part in loc:
+        if isinstance(part, int):
+            content = content[part] if isinstance(content, list) and part < len(content) else None
+        elif ":" not in part:
+            content = content.get(part) if isinstance(content, dict) else None
+    return content
+
+
+def _texts(problem: Mapping[str, Any], owner: Any, *, bare: bool) -> list[tuple[str, str]]:
+    """Return what is wrong, each with the rest of its path; `bare` for a name in place of an object."""
     kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
     if kind == "refused":
         return list(context["refused"].items())
@@ -135,7 +149,7 @@ def _texts(problem: Mapping[str, Any], owner: Any) -> list[tuple[str, str]]:
         known = [field.alias or name for name, field in owner.model_fields.items()]
         return [("", f"unknown key{suggest(str(problem['loc'][-1]), known)}")]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _misnamed(value, context)
+        return _misnamed(value, context, bare)
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         ending = suggest(value, known) if isinstance(value, str) else f"; needed one of {', '.join(known)}"
@@ -154,7 +168,7 @@ def _called(owner: Any) -> str:
     return owner.__name__.partition("_")[2] or "a run"
 
 
-def _misnamed(value: Any, context: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _misnamed(value: Any, context: Mapping[str, Any], bare: bool) -> list[tuple[str, str]]:
     """Return what is wrong where one of several parts was needed."""
     group = context["discriminator"].removesuffix("()")
     key = "type" if group == "layer" else "name"
@@ -165,4 +179,4 @@ def _misnamed(value: Any, context: Mapping[str, Any]) -> list[tuple[str, str]]:
     known = [name for _, name in re.findall(r"'(\w+):([^']+)'", context["expected_tags"])]
     name = value[key]
     ending = suggest(name, known) if isinstance(name, str) else "; needed a name"
-    return [(key, f"unknown {group} {shown(name)}{ending}")]
+    return [("" if bare else key, f"unknown {group} {shown(name)}{ending}")]

@@ -38,7 +38,9 @@ __all__ += ["AnySchedule", "Choice", "Spec", "spec_of"]
 class Spec(BaseModel):
     """An object of a configuration whose keys are the arguments of a constructor."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True
+    )
     kind: ClassVar[Any] = None  # what it calls
     key: ClassVar[str] = "name"  # which key holds the name
 
@@ -94,6 +96,19 @@ class Spec(BaseModel):
         return self
 
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Describe the keys in the words of the docstring."""
+        schema = handler(core_schema)
+        whole = handler.resolve_ref_schema(schema)
+        words, documented = _words(cls.kind or cls), cls.kind or cls
+        whole["description"] = inspect.cleandoc(documented.__doc__ or "").partition("\n")[0]
+        for name, described in whole.get("properties", {}).items():
+            if name in words:
+                described["description"] = words[name][1]
+        return schema
+
+
 def _made(value: Any) -> Any:
     if isinstance(value, (Spec, Choice)):
         return value.make()
@@ -105,7 +120,7 @@ class Choice(RootModel[Any]):
 
     model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
     key: ClassVar[str] = "name"
-    names: ClassVar[tuple[str, ...]] = ()
+    names: ClassVar[tuple[str, ...]] = ()  # of those that need no options
 
     @model_validator(mode="before")
     @classmethod
@@ -183,7 +198,7 @@ def spec_of(group: str, name: str, kind: Any, defaults: Mapping[str, Any], key: 
         default = defaults.get(option, parameter.default)
         if default is parameter.empty:
             default = ...
-        choices, text = words.get(option, ((), ""))
+        choices = words.get(option, ((), ""))[0]
         hint = hints.get(option, Any)
         if choices:
             hint = Literal[choices]
@@ -191,9 +206,8 @@ def spec_of(group: str, name: str, kind: Any, defaults: Mapping[str, Any], key: 
             if option in _SIZES:
                 hint = Annotated[Any, WithJsonSchema(_SIZE)]
             hint = _OPTIONS.get(option, hint)
-        fields[option] = (hint, Field(default, description=text or None))
-    summary = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
-    made = create_model(f"{group}_{name}", __base__=Spec, __module__=__name__, __doc__=summary, **fields)
+        fields[option] = (hint, Field(default))
+    made = create_model(f"{group}_{name}", __base__=Spec, __module__=__name__, **fields)
     made.kind, made.key = kind, key
     return made
 
@@ -218,7 +232,7 @@ def _words(kind: type) -> dict[str, tuple[tuple[str, ...], str]]:
             braces = re.fullmatch(r"\{(.*)\}", type_.strip())
             choices = tuple(re.findall(r'"(\w+)"', braces[1])) if braces else ()
             for name in names.split(", "):
-                found[name] = choices, f"{type_}. {' '.join(text.split())}".strip()
+                found[name] = choices, " ".join(text.replace("`", "").split())
     return found
 
 
@@ -235,7 +249,8 @@ def _choice(group: str, kinds: Mapping[str, tuple[Any, Mapping[str, Any]]], key:
     tagged = [Annotated[spec, Tag(f"{group}:{name}")] for name, spec in specs.items()]
     union = Annotated[typing.Union[tuple(tagged)], Discriminator(tag)]  # noqa: UP007
     made = create_model(group, __base__=Choice, __module__=__name__, root=(union, ...))
-    made.key, made.names = key, tuple(specs)
+    made.key = key
+    made.names = tuple(n for n, s in specs.items() if not any(s.model_fields[f].is_required() for f in s.model_fields if f != key))
     return made
 
 
@@ -271,6 +286,15 @@ class AnyActivation(RootModel[Any]):
         | Annotated[AnyLayer, Tag("activation:layer")],
         Discriminator(lambda value: "activation:name" if isinstance(value, str) else "activation:layer"),
     ]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Tell a name of an activation from that of a layer."""
+        schema = handler(core_schema)
+        whole = handler.resolve_ref_schema(schema)
+        name, layer = whole.pop("oneOf")
+        whole["anyOf"] = [name, {"type": "object", **layer}]
+        return schema
 
     def make(self) -> Any:
         """Return the name or the layer.
