@@ -11,5 +11,5 @@ table I) and LeNet-5, on random images of 28 x 28 pixels in float32, it measures
 
 Before anything is timed, both sides are given the same weights and must agree on the logits and on the losses
 of three steps. Both then use the same threads, and take turns: a figure is the median over chunks of calls
-during which no other program used the processor. Nothing here passes or fails by its time.
+during which other programs hardly used the processor. Nothing here passes or fails by its time.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import statistics
 import subprocess
@@ -42,7 +43,7 @@ def import_seconds(modules: list[str], repeats: int, /) -> dict[str, float]:
     return {module: statistics.median(times) for module, times in found.items()}
 
 
-def memory(side: str, net: str, size: int, /) -> dict[str, int]:
+def memory(side: str, net: str, size: int, /) -> dict[str, int] | None:
     """Return the peak memory of a process that runs one net of one side.
 
     Parameters
@@ -56,12 +57,12 @@ def memory(side: str, net: str, size: int, /) -> dict[str, int]:
 
     Returns
     -------
-    dict
+    dict or None
         In bytes: ``imports``, the peak once the framework is imported; ``run``, by how much building the net,
-        steps and predictions raised it.
+        steps and predictions raised it. None where the system does not tell.
     """
     before, after = map(int, _python("-m", "bench.process", side, net, str(size)).split())
-    return {"imports": before, "run": after - before}
+    return {"imports": before, "run": after - before} if before else None
 
 
 def _python(*arguments: str) -> str:
@@ -71,14 +72,15 @@ def _python(*arguments: str) -> str:
 
 
 def _peak() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    try:  # ru_maxrss does not start at zero in a new process: it begins with the parent's
+    """Return the peak of this process's resident memory in bytes, or 0 where the system does not tell."""
+    try:  # not ru_maxrss, which on Linux begins with the peak of the process that started this one
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
     except (OSError, IndexError):
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if importlib.util.find_spec("resource") is None:
+            return 0
+        usage = importlib.import_module("resource")
+        peak: int = usage.getrusage(usage.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+import xcnn
+
 __all__ = ["machine", "text"]
 
 MIB = 2**20
 SIDES = ("xcnn", "torch")
 LIBRARIES = ("numpy", "array-api-compat", "torch")
-VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "VECLIB_")
+VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "VECLIB_", "MALLOC_")
 LEGEND = """\
 Ratio: PyTorch's time over ours. Memory: what steps and predictions take beyond the imports.
 *: other programs used the processor all the while."""
@@ -44,7 +46,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "blas": f"{blas.get('name')} {blas.get('version')}",
-        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
+        "versions": {"xcnn": xcnn.__version__} | {k: v for k in LIBRARIES if (v := _version(k))},
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
     }
 
@@ -74,7 +76,8 @@ def text(result: Mapping[str, Any], /) -> str:
     last = list(result["nets"].values())[-1]["memory"]
     imports = []
     for module, seconds in result["import_seconds"].items():
-        size = f" and {last[module]['imports'] / MIB:.0f} MiB" if module in last else ""
+        taken = last.get(module)
+        size = f" and {taken['imports'] / MIB:.0f} MiB" if taken else ""
         imports.append(f"{module} {seconds:.3f} s{size}")
     return "\n".join(
         [

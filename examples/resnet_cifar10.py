@@ -34,9 +34,7 @@ def stage(filters, stride):
 
 
 data = xcnn.data.load("cifar10", train_size=options.images, test_size=options.images)
-normalize = xcnn.layers.Normalize(
-    *xcnn.data.channel_statistics(data.train.x)
-)  # part of the model, saved with it
+normalize = xcnn.layers.Normalize(*xcnn.data.channel_statistics(data.train.x))  # saved with the model
 stages = [stage(options.width << k, stride) for k, stride in enumerate((1, 2, 2))]
 model = xcnn.Model([normalize, *stages, GlobalAvgPool2D(), Dense(10)], input_shape=(3, 32, 32))
 model.summary()

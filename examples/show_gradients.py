@@ -24,20 +24,20 @@ model.fit(*data.train, epochs=options.epochs)
 x = model.accept(data.train.x[: options.images])
 labels = model.backend.asarray(data.train.y[: options.images])
 
-print(f"forward\n  {'images':18} x  {tuple(x.shape)}")
+print(f"forward\n  {'images':21} x  {tuple(x.shape)}")
 y, saved = x, []
 for layer in model.layers:
     y, kept = layer.forward(y, train=True)
     saved.append(kept)
-    print(f"  {layer.label:18} y  {tuple(y.shape)}")
+    print(f"  {layer.label:21} y  {tuple(y.shape)}")
 loss, of_loss = xcnn.ops.cross_entropy(y, labels)
-print(f"  {'cross-entropy':18} {float(loss):.6f}")
+print(f"  {'cross-entropy':21} {float(loss):.6f}")
 
 print("\nbackward")
 dy = of_loss.backward(1.0)[0]
 for layer, kept in zip(reversed(model.layers), reversed(saved), strict=True):
     dy = layer.backward(dy, kept)
-    print(f"  {layer.label:18} dx {tuple(dy.shape)}")
+    print(f"  {layer.label:21} dx {tuple(dy.shape)}")
 
 print("\nthe gradient of the loss with respect to each parameter")
 for name, p in model.parameters().items():

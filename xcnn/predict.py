@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from xcnn import losses, ops
-from xcnn.backend import Backend, backend_of, move
+from xcnn.backend import Backend, backend_of, get_backend, move
+from xcnn.data.rows import in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 from xcnn.layers import Sequential
 from xcnn.layers.geometry import integer
@@ -109,11 +110,13 @@ class Predictor:
     def _predict(self, x: Any, batch_size: int, finish: Any) -> Any:
         """Return `finish` of the outputs, batch by batch, in the kind of `x`."""
         x = np.asarray(x) if isinstance(x, (list, tuple)) else x
-        n, step = len(x) if hasattr(x, "shape") else 1, integer(batch_size, "Model: batch_size")
-        home = backend_of(x) if hasattr(x, "shape") else self.backend
-        parts = []
+        step = integer(batch_size, "Model: batch_size")
+        if not hasattr(x, "shape") or not x.shape:
+            return self.accept(x)  # refuses it
+        home = backend_of(x) if in_memory(x) else get_backend("numpy")
+        n, parts = x.shape[0], []
         for i in range(0, max(n, 1), step):
-            part = x if n <= step else x[i : i + step]
+            part = x if n <= step and in_memory(x) else read_slice(x, i, min(i + step, n))
             parts.append(move(finish(self.forward(self.accept(part))[0]), home))
         return parts[0] if len(parts) == 1 else home.xp.concat(parts)
 

@@ -17,12 +17,13 @@ SOURCES = {"": ROOT / "xcnn"} | {path.name: path for path in sorted((ROOT / "bac
 FLOORS = (
     ("xcnn.types", "xcnn.errors"),
     ("xcnn.plugin", "xcnn.backend", "xcnn.files", "xcnn.random"),
+    ("xcnn.data",),
     ("xcnn.ops",),
     ("xcnn.initializers", "xcnn.state", "xcnn.layer", "xcnn.optimizer"),
     ("xcnn.build", "xcnn.layers"),
     ("xcnn.losses", "xcnn.optim", "xcnn.schedules", "xcnn.metrics"),
     ("xcnn.plan", "xcnn.predict", "xcnn.summary", "xcnn.model"),
-    ("xcnn.training", "xcnn.callbacks", "xcnn.gradcheck", "xcnn.data", "xcnn.io", "xcnn.plots"),
+    ("xcnn.training", "xcnn.callbacks", "xcnn.gradcheck", "xcnn.io", "xcnn.plots"),
     ("xcnn",),
     ("xcnn.cli", "xcnn.__main__"),
 )

@@ -46,13 +46,20 @@ def _modules() -> list[ModuleType]:
     return sorted([*tops, *map(importlib.import_module, names)], key=lambda module: module.__name__)
 
 
+def _is_written(value: Any) -> bool:
+    """Whether `value` stands in a file of ours: not another library's, not made at run time."""
+    if not value.__module__.startswith("xcnn"):
+        return False
+    return hasattr(importlib.import_module(value.__module__), value.__qualname__)
+
+
 def _found_in(modules: list[ModuleType]) -> dict[str, Any]:
     """Return the classes and functions of each ``__all__``, by the module that defines them."""
     found = {}
     for module in modules:
         for name in module.__all__:
             value = inspect.unwrap(getattr(module, name))  # an Op stands for its forward function
-            if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith("xcnn"):
+            if (inspect.isclass(value) or inspect.isfunction(value)) and _is_written(value):
                 found[f"{value.__module__}.{value.__qualname__}"] = value
     return dict(sorted(found.items()))
 
@@ -119,6 +126,8 @@ class _House(Validator):
         names = super().signature_parameters
         if not inspect.isclass(self.obj):
             return names
+        if hasattr(self.obj, "model_fields"):  # pydantic's
+            return tuple(self.obj.model_fields)
         if getattr(self.obj, "_is_protocol", False) or not _constructor_is_ours(self.obj):
             return ()
         elsewhere = _documented_by_bases(self.obj)

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from xcnn import layers, metrics
-from xcnn.callbacks import ModelCheckpoint
 from xcnn.data import Compose, DataSet
 from xcnn.errors import ConfigError, Error
 from xcnn.io.data_spec import DataSpec
 from xcnn.io.json_text import format_json, read_json
 from xcnn.io.refusals import lines, refusal
-from xcnn.io.specs import SPECS, AnyCallback, AnyLayer, AnyLoss, AnyOptimizer, AnySchedule, Spec
+from xcnn.io.spec import Spec
+from xcnn.io.specs import SPECS, AnyCallback, AnyLayer, AnyLoss, AnyOptimizer, AnySchedule
 from xcnn.model import Model
 from xcnn.training import History
 
@@ -65,7 +65,7 @@ class RunConfig(Spec):
     dtype: Literal["float32", "float64"] = "float32"
     backend: str | None = None
     metrics: list[_Metric] | None = None
-    callbacks: list[AnyCallback] = []
+    callbacks: list[AnyCallback] = Field([])
 
     @model_validator(mode="after")
     def _can_be_watched(self) -> RunConfig:
@@ -189,14 +189,15 @@ class RunConfig(Spec):
                 [*first, *chain], shape, seed=self.seed, dtype=self.dtype, backend=backend or self.backend
             )
         except Error as error:
-            if not error.where.count("layers["):
+            if "(layers[" not in error.where:
                 raise
-            raise ConfigError(_in_the_file(error, len(first))) from error
+            path, what = _in_the_file(error, len(first))
+            raise ConfigError(what, where=path) from error
         count, loss = len(data.classes), self.loss.make()
         if model.output_shape != (count,) and not (model.output_shape == (1,) and count == 2):
             given = " x ".join(map(str, model.output_shape))
-            msg = f"layers[{len(chain) - 1}]: gives {given} outputs; {data.name} has {count} classes: needed {count}"
-            raise ConfigError(msg)
+            msg = f"gives {given} outputs; {data.name} has {count} classes: needed {count} outputs"
+            raise ConfigError(msg, where=f"layers[{len(chain) - 1}]")
         model.classes, model.loss = data.classes, loss
         return model
 
@@ -259,13 +260,12 @@ def _labels(y: Any, count: int, loss: Any) -> Any:
     return y if loss.classifies else np.eye(count, dtype=np.float32)[y]
 
 
-def _in_the_file(error: Error, added: int) -> str:
-    """Return the message with the layer's place in the file in front."""
-    place = re.search(r"\(?(layers\[(\d+)\][^)\s]*)\)?", error.where)
+def _in_the_file(error: Error, added: int) -> tuple[str, str]:
+    """Return the layer's path in the file, and what is wrong with it."""
+    place = re.search(r"\((layers\[(\d+)\].*)\)", error.where)
     assert place is not None
-    path = re.sub(r"\d+", str(int(place[2]) - added), place[1], count=1)
-    kind = error.where[: place.start()].strip()
-    return f"{path}: {kind}: {error.what}" if kind else f"{path}: {error.what}"
+    kind, path = error.where[: place.start()].strip(), place[1]
+    return re.sub(r"\d+", str(int(place[2]) - added), path, count=1), f"{kind}: {error.what}"
 
 
 def load_config(path: str | Path, /) -> RunConfig:

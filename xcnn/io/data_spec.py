@@ -12,7 +12,8 @@ from xcnn import data
 from xcnn.data.sets import SETS
 from xcnn.errors import suggest
 from xcnn.io.refusals import refusal
-from xcnn.io.specs import AnyAugmentation, Spec
+from xcnn.io.spec import Spec
+from xcnn.io.specs import AnyAugmentation
 
 __all__ = ["DataSpec"]
 
@@ -72,7 +73,7 @@ class DataSpec(Spec):
     test_size: int | None = Field(None, ge=1)
     validation: float | None = Field(None, gt=0, lt=1)
     normalize: bool = False
-    augment: list[AnyAugmentation] = []
+    augment: list[AnyAugmentation] = Field([])
     size: _Size | None = None
     grey: bool | None = None
     download: bool = True

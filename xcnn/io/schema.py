@@ -23,9 +23,11 @@ def json_schema() -> dict[str, Any]:
         "title": "A run of xcnn",
         "description": "What `xcnn train` reads.",
     }
-    return head | {key: schema[key] for key in ("type", "properties", "required", "additionalProperties")} | {
-        "$defs": dict(sorted(schema["$defs"].items()))
-    }
+    return (
+        head
+        | {key: schema[key] for key in ("type", "properties", "required", "additionalProperties")}
+        | {"$defs": dict(sorted(schema["$defs"].items()))}
+    )
 
 
 def _tidy(value: Any) -> Any:

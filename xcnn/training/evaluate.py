@@ -8,6 +8,7 @@ import numpy as np
 
 from xcnn import losses
 from xcnn import metrics as metrics_
+from xcnn.data.rows import read_slice
 from xcnn.errors import DataError
 from xcnn.layers.geometry import integer
 
@@ -48,12 +49,14 @@ def evaluate(
     named = metrics_.get(metrics, classifies=loss.classifies)
     head, probabilities = model.head(loss)
     x = np.asarray(x) if isinstance(x, (list, tuple)) else x
-    y = loss.accept(y, len(x), model.output_shape, model.backend, model.dtype)
+    if not hasattr(x, "shape") or not x.shape:
+        model.accept(x)  # refuses it
+    n, sums = x.shape[0], dict.fromkeys(("loss", *named), 0.0)
+    y = loss.accept(y, n, model.output_shape, model.backend, model.dtype)
     step = integer(batch_size, "evaluate: batch_size")
-    n, sums = len(x), dict.fromkeys(("loss", *named), 0.0)
     for i in range(0, max(n, 1), step):
-        part = model.accept(x[i : i + step])
-        labels = y[i : i + step]
+        stop = min(i + step, n)
+        part, labels = model.accept(read_slice(x, i, stop)), y[i:stop, ...]
         z, _ = head.forward(part)
         values = {"loss": loss(z, labels, probabilities=probabilities)[0]}
         scores = z - 0.5 if probabilities and z.shape[-1] == 1 else z

@@ -10,6 +10,7 @@ import numpy as np
 from xcnn import metrics as metrics_
 from xcnn.callbacks import Callback, EachEpoch
 from xcnn.data import Loader, split
+from xcnn.data.rows import read_slice
 from xcnn.errors import DataError, NonFiniteError, OptionError
 from xcnn.layers.geometry import integer
 from xcnn.schedules import Schedule
@@ -170,7 +171,7 @@ def fit(
             for epoch in range(epochs):
                 _epoch(trainer, loader, epoch, meter, bar, hooks)
                 logs = meter.means()
-                if any(s.weights for s in trainer.segments):
+                if any(s.optimizer and (s.optimizer.l1 or s.optimizer.l2) for s in trainer.segments):
                     logs["penalty"] = trainer.penalty()
                 logs["learning_rate"] = trainer.learning_rate
                 if validation is not None:
@@ -203,10 +204,9 @@ def _array(a: Any) -> Any:
 
 def _check(model: Any, x: Any) -> None:
     """Refuse inputs of a wrong shape or dtype before the first step."""
-    if len(x) == 0:
-        msg = f"x is empty, its shape {tuple(x.shape)}; needed one image at least"
-        raise DataError(msg, where="fit")
-    model.accept(x[:1])
+    if not hasattr(x, "shape") or not x.shape or x.shape[0] == 0:
+        model.accept(x)  # refuses it
+    model.accept(read_slice(x, 0, 1))
 
 
 def _epoch(trainer: Trainer, loader: Loader, epoch: int, meter: _Meter, bar: Progress, hooks: Any) -> None:

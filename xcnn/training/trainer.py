@@ -43,6 +43,8 @@ class Trainer:
     ----------
     t : int
         Steps tried.
+    learning_rate : float
+        Of the last step.
     stop : bool
         Callbacks set it to end `fit` after the epoch.
     """
@@ -62,6 +64,7 @@ class Trainer:
         self.schedule = schedules.get(schedule)
         self.seed, self.epochs, self.steps_per_epoch = seed, epochs, steps_per_epoch
         self.t, self.stop = 0, False
+        self.learning_rate = 0.0
         model.head(self.loss)  # refuses a loss that does not go with the model's ending
         model.loss = self.loss
         state = model.state
@@ -76,11 +79,6 @@ class Trainer:
     def scale(self) -> float:
         """The schedule's factor for the next step."""
         return self.schedule(self.t / self.steps_per_epoch, self.epochs)
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        return self.optimizer.lr * self.scale
 
     def step(self, x: Any, y: Any, /) -> Any:
         """Take one step on a batch.
@@ -124,6 +122,7 @@ class Trainer:
             What the loss was computed on.
         """
         state, scale = self.model.state, self.scale
+        self.learning_rate = self.optimizer.lr * scale
         self.t += 1
         scalars = self.t, [s.optimizer.scalars(self.t, scale) if s.optimizer else () for s in self.segments]
         before = state.arrays

@@ -1,0 +1,67 @@
+"""What the commands share: where they print, and how they fail."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from xcnn.errors import Error
+
+__all__ = ["BackendOption", "DebugOption", "commanded", "complain", "note", "say"]
+
+BackendOption: TypeAlias = Annotated[
+    str | None, typer.Option(help='Where it runs: "numpy", "torch", "torch:cuda", "cupy", "auto", ...')
+]
+DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+
+_WIDTH = 110  # where there is no terminal to ask
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(what: Any = "", /, *, style: str | None = None) -> None:
+    """Print `what`, a line or a table, on standard output, in `style`; lines are not broken."""
+    _console().print(what, style=style, soft_wrap=isinstance(what, (str, Text)))
+
+
+def note(what: str, /) -> None:
+    """Print `what`, a remark that is no result, on standard error."""
+    _console(stderr=True).print(what, style="yellow", soft_wrap=True)
+
+
+def complain(what: str, /) -> None:
+    """Print `what`, an error, in red on standard error."""
+    _console(stderr=True).print(f"error: {what}", style="bold red", soft_wrap=True)
+
+
+def commanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Make errors of `command` one red line and exit code 2, and Ctrl-C exit code 130."""
+
+    @functools.wraps(command)
+    def safe(**options: Any) -> None:
+        try:
+            command(**options)
+        except Error as error:
+            if options.get("debug"):
+                raise
+            complain(str(error))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            complain("stopped by Ctrl-C; there was nothing to save")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # the reader of our output has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+
+    return safe

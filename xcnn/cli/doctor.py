@@ -1,0 +1,83 @@
+"""`xcnn doctor`: what works here, and what mends what does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from rich import box
+from rich.table import Table
+
+from xcnn import data
+from xcnn.backend import available_backends, backend_problems, get_backend
+from xcnn.cli.console import DebugOption, commanded, note, say
+from xcnn.cli.system import blas, cores, threads, versions, warnings
+from xcnn.data.files import cache_folder
+from xcnn.errors import BackendError, Error
+
+__all__ = ["doctor"]
+
+_DEVICES = ("torch:cuda", "cupy:1")  # tried beside the defaults; shown where they work
+
+
+@commanded
+def doctor(debug: DebugOption = False) -> None:
+    """Say what works on this machine, and what mends what does not; with `debug`, where errors came from."""
+    say(f"{platform.system()} {platform.machine()}, {cores()} cores; {sys.executable}")
+    say(_table("Backends", _backends()))
+    say(_table("Data", _data()))
+    say(
+        _table(
+            "Matrix products of NumPy", [("built with", blas()), *[("loaded", line) for line in threads()]]
+        )
+    )
+    say(_table("Versions", list(versions(every=True).items())))
+    for line in warnings():
+        note(f"warning: {line}")
+    say(f"New models use {_default()}. Another: --backend NAME, xcnn.set_backend(NAME) or XCNN_BACKEND=NAME")
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _backends() -> list[tuple[str, str]]:
+    rows = []
+    problems = backend_problems()
+    for name in available_backends():
+        backend = get_backend(name)
+        where = (
+            "the processor" if backend.host else f"device {backend.device(backend.asarray([0.0], 'float32'))}"
+        )
+        rows.append((name, f"usable: {where}, {backend.xp.__name__.partition('.')[0]} namespace"))
+    for name in _DEVICES:
+        try:
+            rows.append((name, f"usable: {get_backend(name).name}"))
+        except BackendError:
+            continue  # the root's own line says what is wrong, or there is no such device
+    return rows + [(name, f"not usable: {reason}") for name, reason in problems.items()]
+
+
+def _data() -> list[tuple[str, str]]:
+    named = os.environ.get("XCNN_DATA")
+    rows = [("XCNN_DATA", named or "not set"), ("cache", str(cache_folder()))]
+    try:
+        places = data.available()
+    except Error as error:
+        return [*rows, ("problem", str(error))]
+    missing = {"digits": 'comes with scikit-learn: pip install "xcnn[app]"'}
+    fetched = "not here; fetched to the cache at its first use"
+    return rows + [(name, str(place or missing.get(name, fetched))) for name, place in places.items()]
+
+
+def _default() -> str:
+    try:
+        return get_backend().name
+    except BackendError as error:
+        return f"nothing usable ({error})"

@@ -1,0 +1,21 @@
+"""Figures, each by one call: they return a matplotlib Figure and save it where `path` is given.
+
+No window is opened and no global state of matplotlib is touched, so they work without a display and in
+threads. Colours are those of Okabe and Ito, and no message rests on colour alone.
+"""
+
+from xcnn.errors import Error
+
+try:
+    import matplotlib  # noqa: F401
+except ImportError as _error:
+    raise Error(
+        'figures are drawn by matplotlib, which is not installed; needed: pip install "xcnn[app]"',
+        where="xcnn.plots",
+    ) from _error
+
+from xcnn.plots.classes import class_distribution, confusion_matrix
+from xcnn.plots.curves import learning_curves
+from xcnn.plots.images import kernels, predictions
+
+__all__ = ["class_distribution", "confusion_matrix", "kernels", "learning_curves", "predictions"]

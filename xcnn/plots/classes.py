@@ -1,0 +1,171 @@
+"""What was taken for what, and how many there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from xcnn.errors import DataError
+from xcnn.plots.style import BLUE, GREY, INK, VERMILION, drawn, figure, labels_of, names_of
+
+__all__ = ["class_distribution", "confusion_matrix"]
+
+_RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#b9d7ea", BLUE])
+_WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f8d3b8", VERMILION])
+_MOST_NUMBERS = 30  # classes; with more, cells are too small for numbers
+
+
+@drawn
+def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /) -> Figure:
+    """Draw how often each class was taken for each other.
+
+    Parameters
+    ----------
+    y_true : array (N,) or (N, K)
+        Classes, or one-hot.
+    y_pred : array (N,) or (N, K)
+        Predicted classes, or probabilities.
+    classes : sequence of str, optional
+        Their names; by default their numbers.
+    path : str or Path, optional
+        Where to save it; the ending says in which format.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rows are true classes, columns predicted ones. What is right is blue, the darker the larger its part
+        of the row; what is wrong is orange, likewise, full at a tenth of the row.
+
+    Raises
+    ------
+    DataError
+        If labels are no classes or differ in number.
+    FileError
+        If it cannot be saved.
+    """
+    true, predicted = labels_of(y_true, "y_true"), labels_of(y_pred, "y_pred")
+    if len(true) != len(predicted):
+        msg = f"y_true has {len(true)} labels and y_pred {len(predicted)}; needed as many"
+        raise DataError(msg, where="confusion_matrix")
+    names = names_of(classes, int(max(true.max(), predicted.max())) + 1)
+    k = len(names)
+    counts = np.zeros((k, k), np.int64)
+    np.add.at(counts, (true, predicted), 1)
+    rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    share = counts / rows
+    diagonal = np.eye(k, dtype=bool)
+    colours = np.where(diagonal[..., None], _RIGHT(share), _WRONG(np.minimum(share * 10, 1.0) * 0.75))
+    size = min(2.6 + 0.46 * k, 14.0)
+    made = figure(size + 0.9, size)
+    axes = made.subplots()
+    axes.imshow(colours, interpolation="nearest")
+    if k <= _MOST_NUMBERS:
+        _numbers(axes, counts, share, diagonal)
+    _frame(axes, names)
+    recall = np.where(counts.sum(axis=1) > 0, np.diag(share), np.nan)
+    precision = np.diag(counts) / np.maximum(counts.sum(axis=0), 1)
+    precision = np.where(counts.sum(axis=0) > 0, precision, np.nan)
+    if k <= _MOST_NUMBERS:
+        _margins(axes, recall, precision)
+    right, n = int(np.diag(counts).sum()), len(true)
+    axes.set_title(
+        f"{right:,} of {n:,} right ({100 * right / n:.1f} %)", pad=34 if k <= _MOST_NUMBERS else 12
+    )
+    return made
+
+
+def _numbers(axes: Any, counts: np.ndarray, share: np.ndarray, diagonal: np.ndarray) -> None:
+    for (i, j), count in np.ndenumerate(counts):
+        if count:
+            dark = diagonal[i, j] and share[i, j] > 0.75
+            axes.text(
+                j, i, f"{count:,}", ha="center", va="center", color="white" if dark else INK,
+                fontsize=9 if counts.max() < 1000 else 7.5, fontweight="bold" if diagonal[i, j] else "normal",
+            )  # fmt: skip
+
+
+def _frame(axes: Any, names: tuple[str, ...]) -> None:
+    """Name rows and columns, and draw the lines between the cells."""
+    k = len(names)
+    long = max(map(len, names)) > 3
+    every = max(1, -(-k // 50))
+    places = np.arange(0, k, every)
+    axes.set_xticks(places, names[::every], rotation=45 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(places, names[::every])
+    if long:
+        for label in axes.get_xticklabels():
+            label.set_rotation_mode("anchor")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+    if k <= _MOST_NUMBERS:
+        axes.grid(which="minor", color="#e4e4e4", linewidth=0.8)
+    axes.tick_params(which="both", length=0)
+    axes.tick_params(labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _margins(axes: Any, recall: np.ndarray, precision: np.ndarray) -> None:
+    """Write recall beside the rows and precision above the columns, in per cent."""
+    k = len(recall)
+    for place, value in enumerate(recall):
+        axes.text(k - 0.35, place, _percent(value), va="center", ha="left", fontsize=8.5, color=GREY)
+    for place, value in enumerate(precision):
+        axes.text(place, -0.62, _percent(value), va="bottom", ha="center", fontsize=8.5, color=GREY)
+    axes.text(k - 0.35, -0.62, "recall %", va="bottom", ha="left", fontsize=8.5, color=GREY)
+    axes.text(-0.55, -0.62, "precision %", va="bottom", ha="right", fontsize=8.5, color=GREY)
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else "100" if value == 1 else f"{100 * value:.1f}"
+
+
+@drawn
+def class_distribution(data: Any, /) -> Figure:
+    """Draw how many images each class has.
+
+    Parameters
+    ----------
+    data : DataSet
+        From `xcnn.data.load`.
+    path : str or Path, optional
+        Where to save it; the ending says in which format.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A pair of bars for each class.
+
+    Raises
+    ------
+    DataError
+        If labels are no classes.
+    FileError
+        If it cannot be saved.
+    """
+    parts = [(name, labels_of(getattr(data, name).y, f"{name}.y")) for name in ("train", "test")]
+    names = names_of(data.classes, 1 + max(int(y.max()) for _, y in parts))
+    k = len(names)
+    made = figure(max(5.0, min(1.6 + 0.62 * k, 16.0)), 3.7)
+    axes = made.subplots()
+    for (name, y), colour, shift in zip(parts, (BLUE, VERMILION), (-0.21, 0.21), strict=True):
+        counts = np.bincount(y, minlength=k)
+        bars = axes.bar(np.arange(k) + shift, counts, 0.4, color=colour, label=f"{name} ({len(y):,} images)")
+        if k <= 12:
+            axes.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, color=GREY, padding=2)
+    long = max(map(len, names)) > 4
+    axes.set_xticks(np.arange(k), names, rotation=45 if long else 0, ha="right" if long else "center")
+    axes.tick_params(axis="x", length=0, labelcolor=INK)
+    axes.set_ylabel("images")
+    axes.set_title(f"Classes of {data.name}")
+    axes.margins(x=0.02)
+    if k > 12:
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+    return made

@@ -1,0 +1,107 @@
+"""What all figures share: fonts, lines, colours, and how they are saved."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from xcnn.errors import DataError, FileError
+
+__all__ = ["BLUE", "GREY", "INK", "VERMILION", "drawn", "figure", "labels_of", "names_of", "to_host"]
+
+# Okabe and Ito, "Color universal design", 2008.
+BLUE, VERMILION = "#0072B2", "#D55E00"
+INK, GREY = "#222222", "#6b6b6b"
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.edgecolor": "#9a9a9a",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10.0,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+}
+_DPI = 160
+
+
+def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Give the drawing function `draw` the style of this house and the option `path`."""
+
+    @functools.wraps(draw)
+    def styled(*args: Any, path: str | os.PathLike[str] | None = None, **options: Any) -> Figure:
+        with matplotlib.rc_context(_STYLE):
+            made = draw(*args, **options)
+            if path is not None:
+                _save(made, Path(path))
+        return made
+
+    return styled
+
+
+def _save(made: Figure, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.savefig(path, dpi=_DPI)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        msg = f"the figure cannot be written: {reason}"
+        raise FileError(msg, where=str(path)) from error
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` by `height` inches that no window shows."""
+    made = Figure(figsize=(width, height), layout="constrained")
+    made.get_layout_engine().set(w_pad=0.09, h_pad=0.09)  # inches  # type: ignore[union-attr, call-arg]
+    return made
+
+
+def to_host(a: Any) -> np.ndarray:
+    """Return `a`, an array of any library or a list, as a NumPy array."""
+    if isinstance(a, np.ndarray):
+        return a
+    if isinstance(a, (list, tuple)):
+        return np.asarray(a)
+    from xcnn.backend import plugin_of
+
+    return plugin_of(a).to_numpy(a)
+
+
+def labels_of(labels: Any, what: str) -> np.ndarray:
+    """Return `labels` as integers (N,), of one-hot rows the largest; `what` names them in errors."""
+    a = to_host(labels)
+    if a.ndim == 2 and a.shape[1] > 1:
+        a = a.argmax(axis=1)
+    a = a.reshape(-1)
+    if not len(a) or (a.dtype.kind == "f" and not np.all(a == np.rint(a))) or a.min() < 0:
+        msg = f"{what} has shape {np.shape(labels)} and dtype {a.dtype}; needed classes (N,), from 0 up"
+        raise DataError(msg, where="xcnn.plots")
+    return a.astype(np.int64)
+
+
+def names_of(classes: Any, least: int) -> tuple[str, ...]:
+    """Return the names `classes` of at least `least` classes: their numbers where that is None."""
+    names = tuple(map(str, range(least) if classes is None else classes))
+    if len(names) < least:
+        msg = f"there are {len(names)} names of classes and labels up to {least - 1}; needed one for each"
+        raise DataError(msg, where="xcnn.plots")
+    return names
