@@ -23,6 +23,8 @@ class Optimizer:
 
     Parameters
     ----------
+    lr : float
+        Learning rate.
     l1, l2 : float
         Penalties: the loss grows by l1 Σ|w| + l2/2 Σw², the gradient by l1 sign(w) + l2 w.
     weight_decay : float

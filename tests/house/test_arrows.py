@@ -38,7 +38,7 @@ UPWARD = {
 }
 
 CORE = {"numpy", "array_api_compat", "array_api_extra", "pydantic", "pydantic_core", "safetensors"}
-APP = {"sklearn", "matplotlib", "PIL", "typer", "rich"}
+APP = {"sklearn", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
 
 
 class Import(NamedTuple):

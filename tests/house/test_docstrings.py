@@ -58,7 +58,8 @@ def _found_in(modules: list[ModuleType]) -> dict[str, Any]:
     found = {}
     for module in modules:
         for name in module.__all__:
-            value = inspect.unwrap(getattr(module, name))  # an Op stands for its forward function
+            value = getattr(module, name)
+            value = inspect.unwrap(value) if isinstance(value, xcnn.ops.Op) else value
             if (inspect.isclass(value) or inspect.isfunction(value)) and _is_written(value):
                 found[f"{value.__module__}.{value.__qualname__}"] = value
     return dict(sorted(found.items()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,8 +11,8 @@ import typer
 import xcnn
 from xcnn.cli.console import DebugOption, commanded
 from xcnn.cli.doctor import doctor
+from xcnn.cli.evaluate import evaluate
 from xcnn.cli.predict import predict
-from xcnn.cli.test import test
 from xcnn.cli.train import train
 
 __all__ = ["app", "options", "schema"]
@@ -42,15 +44,27 @@ def options(
 
 @commanded
 def schema(debug: DebugOption = False) -> None:
-    """Print the JSON Schema of a configuration; with `debug`, where an error came from."""
+    """Print the JSON Schema of a configuration, for editors.
+
+    Parameters
+    ----------
+    debug : bool
+        Whether errors show where they came from.
+    """
     from xcnn.io.json_text import format_json
     from xcnn.io.schema import json_schema
 
     print(format_json(json_schema()), end="")
 
 
-app.command(short_help="Train a model, and show what it learned.")(train)
-app.command(short_help="Measure a model on the test images of a data set.")(test)
-app.command(short_help="Say what images show.")(predict)
-app.command(short_help="Say what works on this machine, and what mends what does not.")(doctor)
-app.command(short_help="Print the JSON Schema of a configuration, for editors.")(schema)
+def _add(command: Callable[..., None], name: str, short: str) -> None:
+    """Register a command; its help is its docstring up to the list of the parameters."""
+    text = inspect.cleandoc(command.__doc__ or "").partition("\n\nParameters\n")[0]
+    app.command(name, help=text, short_help=short)(command)
+
+
+_add(train, "train", "Train a model, and show what it learned.")
+_add(evaluate, "test", "Measure a model on the test images of a data set.")
+_add(predict, "predict", "Say what images show.")
+_add(doctor, "doctor", "Say what works on this machine, and what mends what does not.")
+_add(schema, "schema", "Print the JSON Schema of a configuration, for editors.")

@@ -58,7 +58,7 @@ def commanded(command: Callable[..., None]) -> Callable[..., None]:
             complain(str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            complain("stopped by Ctrl-C; there was nothing to save")
+            complain("stopped by Ctrl-C")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 
-from rich import box
 from rich.table import Table
 
 from xcnn import data
@@ -23,24 +22,33 @@ _DEVICES = ("torch:cuda", "cupy:1")  # tried beside the defaults; shown where th
 
 @commanded
 def doctor(debug: DebugOption = False) -> None:
-    """Say what works on this machine, and what mends what does not; with `debug`, where errors came from."""
+    """Say what works on this machine, and what mends what does not.
+
+    Parameters
+    ----------
+    debug : bool
+        Whether errors show where they came from.
+    """
     say(f"{platform.system()} {platform.machine()}, {cores()} cores; {sys.executable}")
-    say(_table("Backends", _backends()))
-    say(_table("Data", _data()))
-    say(
-        _table(
-            "Matrix products of NumPy", [("built with", blas()), *[("loaded", line) for line in threads()]]
-        )
-    )
-    say(_table("Versions", list(versions(every=True).items())))
+    pools = [("loaded", line) for line in threads()]
+    tables = {
+        "Backends": _backends(),
+        "Data": _data(),
+        "Matrix products of NumPy": [("built with", blas()), *pools],
+        "Versions": list(versions(every=True).items()),
+    }
+    for title, rows in tables.items():
+        say()
+        say(_table(title, rows))
+    say()
     for line in warnings():
         note(f"warning: {line}")
     say(f"New models use {_default()}. Another: --backend NAME, xcnn.set_backend(NAME) or XCNN_BACKEND=NAME")
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False)
-    table.add_column(no_wrap=True)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
+    table.add_column(no_wrap=True, min_width=18)
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
@@ -52,10 +60,8 @@ def _backends() -> list[tuple[str, str]]:
     problems = backend_problems()
     for name in available_backends():
         backend = get_backend(name)
-        where = (
-            "the processor" if backend.host else f"device {backend.device(backend.asarray([0.0], 'float32'))}"
-        )
-        rows.append((name, f"usable: {where}, {backend.xp.__name__.partition('.')[0]} namespace"))
+        device = backend.device(backend.asarray([0.0], "float32"))
+        rows.append((name, f"usable: {device or ('the processor' if backend.host else 'its own device')}"))
     for name in _DEVICES:
         try:
             rows.append((name, f"usable: {get_backend(name).name}"))

@@ -73,8 +73,8 @@ def warnings() -> list[str]:
     core = os.environ.get("OPENBLAS_CORETYPE")
     if core:
         found.append(
-            f"OPENBLAS_CORETYPE={core} makes OpenBLAS use kernels for that processor, which may be slow here, "
-            "and changes the last digits of results: unset OPENBLAS_CORETYPE"
+            f"OPENBLAS_CORETYPE={core} makes OpenBLAS take kernels for that processor: they may be slow, "
+            "and the last digits of results change; needed: unset OPENBLAS_CORETYPE"
         )
     for name in _LIMITS:
         if os.environ.get(name):

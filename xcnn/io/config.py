@@ -118,7 +118,7 @@ class RunConfig(Spec):
         dict
             What `from_dict` takes.
         """
-        content = self.model_dump(exclude={"schema_", "layers"})
+        content = self.model_dump(exclude={"schema_", "layers"}, exclude_none=True)
         chain = [layer.model_dump(exclude_defaults=True) for layer in self.layers]
         at = list(content).index("data") + 1
         items = list(content.items())

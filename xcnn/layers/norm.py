@@ -34,7 +34,7 @@ class Norm(Layer):
 
     def backward(self, dy, saved, /, *, need_dx=True):
         """Add dw and db, and return dx."""
-        dx, dw, db, *_ = saved.backward(dy, (need_dx, True, True, False, False))
+        dx, dw, db, *_ = saved.backward(dy, (need_dx, True, True))
         self.w.add_gradient(dw)
         self.b.add_gradient(db)
         return dx

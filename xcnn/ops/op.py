@@ -17,7 +17,17 @@ P = ParamSpec("P")
 
 
 class Saved:
-    """What a forward left for its backward, and the backward that goes with it."""
+    """What a forward left for its backward, and the backward that goes with it.
+
+    Parameters
+    ----------
+    backward : callable
+        ``backward(dy, values, needs) -> one gradient per array argument``.
+    values : object
+        What forward left.
+    given : tuple of bool
+        Which array arguments were there.
+    """
 
     __slots__ = ("_backward", "_given", "_values")
 
@@ -32,7 +42,7 @@ class Saved:
         dy : array
             Gradient of the loss with respect to y, of the shape of y.
         needs : tuple of bool, optional
-            Which gradients are wanted; all by default.
+            Which gradients are wanted; all by default. Missing ones at the end aren't.
 
         Returns
         -------
@@ -40,7 +50,10 @@ class Saved:
             Gradients of the shapes of the arguments; None where not wanted, for absent arguments, and for
             arguments without a gradient (labels, statistics).
         """
-        needs = self._given if needs is None else needs
+        if needs is None:
+            needs = self._given
+        elif len(needs) < len(self._given):
+            needs = needs + (False,) * (len(self._given) - len(needs))
         found = self._backward(dy, self._values, needs)
         return tuple([g if need else None for g, need in zip(found, needs, strict=True)])
 

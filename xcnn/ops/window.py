@@ -161,7 +161,8 @@ def scatter(d: Array, shape: Sequence[int], /, size: Pair, stride: Pair, dilatio
         return pad(xp.reshape(d, (n, c, oh * kh, ow * kw)), ((0, height - oh * kh), (0, width - ow * kw)))
     d = spread(d, stride)
     x: Any = None
-    for k, (r, c) in enumerate(taps(out, size, stride, dilation)):
-        part = pad(d[:, :, k, :, :], ((r.start, height - r.stop), (c.start, width - c.stop)))
+    for k, (rows, columns) in enumerate(taps(out, size, stride, dilation)):
+        around = (rows.start, height - rows.stop), (columns.start, width - columns.stop)
+        part = pad(d[:, :, k, :, :], around)
         x = part if x is None else x + part
     return x

@@ -79,7 +79,8 @@ def _panel(axes: Any, name: str, history: Mapping[str, Sequence[float]]) -> None
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     longest = max(len(values) for _, values, _, _ in lines)
     axes.set_xlim(min(0.5, 1 - 0.03 * longest), longest + max(0.5, 0.03 * longest))
-    _scale(axes, name, np.concatenate([np.asarray(values, float) for _, values, _, _ in lines]))
+    settled = slice(longest // 8, None)  # the first steps may leave the picture: what follows is to be legible
+    _scale(axes, name, np.concatenate([np.asarray(values, float)[settled] for _, values, _, _ in lines]))
     if len(held_out) > 1:
         _mark_best(axes, name, np.asarray(held_out, float))
     if len(lines) > 1:

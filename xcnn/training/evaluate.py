@@ -49,7 +49,7 @@ def evaluate(
     named = metrics_.get(metrics, classifies=loss.classifies)
     head, probabilities = model.head(loss)
     x = np.asarray(x) if isinstance(x, (list, tuple)) else x
-    if not hasattr(x, "shape") or not x.shape:
+    if not hasattr(x, "shape") or not x.shape or x.shape[0] == 0:
         model.accept(x)  # refuses it
     n, sums = x.shape[0], dict.fromkeys(("loss", *named), 0.0)
     y = loss.accept(y, n, model.output_shape, model.backend, model.dtype)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
 from xcnn.files import write_atomically
 
 __all__ = ["History"]
@@ -22,8 +20,8 @@ class History(dict[str, list[float]]):
         Mean loss per block of samples, where the callback `BlockLoss` asked for it.
     """
 
-    def __init__(self, *args: Any, **entries: Any) -> None:
-        super().__init__(*args, **entries)
+    def __init__(self) -> None:
+        super().__init__()
         self.interrupted = False
         self.blocks: list[float] = []
 

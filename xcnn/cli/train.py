@@ -1,0 +1,189 @@
+"""`xcnn train`: learn, measure, show."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xcnn import plots
+from xcnn.backend import get_backend
+from xcnn.callbacks import EarlyStopping
+from xcnn.cli.console import BackendOption, DebugOption, commanded, note, say
+from xcnn.cli.report import Report, measure
+from xcnn.cli.runs import CONFIG, MODEL, choose_folder, make_folder, named_data
+from xcnn.cli.summary import Run, summary
+from xcnn.data import DataSet
+from xcnn.errors import Error
+from xcnn.io.config import RunConfig, load_config
+from xcnn.io.data_spec import DataSpec
+from xcnn.layers import Conv2D
+from xcnn.model import Model
+from xcnn.summary import summarize
+
+__all__ = ["default_config", "train"]
+
+_MOST_IMAGES = 30_000  # that a run without a configuration looks at, all epochs together, but three epochs
+
+
+@commanded
+def train(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="A JSON file; without it, a small network learns handwritten digits."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, optdigits, mnist, fashion-mnist, cifar10, or a folder of images."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How often to see all training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images in a step.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same run.")] = None,
+    backend: BackendOption = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write to; must be new.")] = None,
+    name: Annotated[str | None, typer.Option(help="In place of --out: the folder is runs/NAME.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train a model, and show what it learned.
+
+    Writes the model, its history, learning curves, confusion matrix, some predictions, a summary and the
+    configuration, which can be run again, into runs/NAME. Ctrl-C stops the training; what was learned until
+    then is kept and written.
+
+    Parameters
+    ----------
+    config : Path, optional
+        The JSON file.
+    data, epochs, batch_size, seed, backend
+        See `RunConfig`: in place of what the configuration says.
+    out : Path, optional
+        The folder to write to.
+    name : str, optional
+        In place of `out`: the folder is runs/NAME.
+    debug : bool
+        Whether errors show where they came from.
+    """
+    run = default_config() if config is None else load_config(config)
+    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "backend": backend}
+    given = {key: value for key, value in given.items() if value is not None}
+    if data is not None:
+        given["data"] = _other_data(run.data, data)
+    run = run.model_copy(update=given)
+    folder = choose_folder(out, name, run.data.label)
+    run = run.model_copy(update={"backend": get_backend(run.backend).name})
+    images = run.load_data()
+    if config is None:
+        run = _fitted(run, images, epochs)
+    try:
+        model = run.build_model(images)
+    except Error as error:
+        if config is not None and error.where.startswith("layers["):
+            error.where = f"{config}: {error.where}"
+        raise
+    make_folder(folder)
+    try:
+        done = _learn(run, model, images, folder)
+    except BaseException:
+        if [path.name for path in folder.iterdir()] == [CONFIG]:
+            shutil.rmtree(folder)  # nothing was learned
+        raise
+    report = measure(model, images.test)
+    report.show()
+    _write(done, report, folder)
+
+
+def default_config() -> RunConfig:
+    """Return the run of `xcnn train` without a configuration.
+
+    Returns
+    -------
+    RunConfig
+        A small network for digits.
+    """
+    from xcnn.io.json_text import read_json
+
+    path: Any = files("xcnn.cli") / "digits.json"
+    return RunConfig.from_dict(read_json(path), where="digits.json")
+
+
+def _other_data(spec: DataSpec, name: str) -> DataSpec:
+    """Return `spec` for another data set; which classes and how large images are is the other's."""
+    other = named_data(name)
+    kept = {key: None for key in ("classes", "size", "grey")}
+    return spec.model_copy(update={"name": other.name, "path": other.path, **kept})
+
+
+def _fitted(run: RunConfig, images: DataSet, epochs: int | None) -> RunConfig:
+    """Return the default run for any data: as many outputs as classes, fewer epochs for more images."""
+    content = run.to_dict()
+    content["layers"][-1]["units"] = len(images.classes)
+    if epochs is None:
+        content["epochs"] = min(run.epochs, max(3, _MOST_IMAGES // len(images.train.y)))
+    return RunConfig.from_dict(content)
+
+
+def _learn(run: RunConfig, model: Model, images: DataSet, folder: Path) -> Run:
+    """Train the model, and save it; without an epoch to show for it, let Ctrl-C through."""
+    train, validation = run.data.parts(images, run.seed)
+    run.save(folder / CONFIG)
+    _introduce(run, model, images, len(train.y), 0 if validation is None else len(validation.y))
+    keep = None
+    if validation is not None and not any(spec.root.name == "early_stopping" for spec in run.callbacks):
+        keep = EarlyStopping("val_loss", patience=run.epochs)  # never stops; keeps the best
+    start = time.perf_counter()
+    history = run.fit(model, images, callbacks=[keep] if keep else [], folder=folder)
+    seconds = time.perf_counter() - start
+    if not history.epochs:
+        raise KeyboardInterrupt
+    model.save(folder / MODEL)
+    history.save(folder / "history.json")
+    best = None if keep is None or keep.best_epoch is None else keep.best_epoch + 1
+    done = Run(run, model, images, len(train.y), history, seconds, best)
+    if history.interrupted:
+        note(f"Stopped by Ctrl-C in epoch {history.epochs} of {run.epochs}; what was learned is kept")
+    say(done.story)
+    say()
+    return done
+
+
+def _introduce(run: RunConfig, model: Model, images: DataSet, n: int, held_out: int) -> None:
+    """Say what is going to happen."""
+    shape = " x ".join(map(str, model.input_shape))
+    held = f", validation on {held_out:,}" if held_out else ""
+    tested = len(images.test.y)
+    say(f"Training on {run.data.label}: {n:,} images of {shape}{held}, test on {tested:,} others")
+    names = ", ".join(images.classes[:12]) + (", ..." if len(images.classes) > 12 else "")
+    say(f"{len(images.classes)} classes: {names}")
+    say()
+    say(str(summarize(model)))
+    say()
+    steps = -(-n // run.batch_size)
+    how = [run.loss.root.name, f"{run.optimizer.root.name} {run.optimizer.make().lr:g}"]
+    how += [run.schedule.root.name] if run.schedule else []
+    plan = f"{run.epochs} epochs of {steps:,} steps of {run.batch_size} images"
+    say(f"{', '.join(how)}; {plan}; seed {run.seed}; backend {model.backend.name}")
+
+
+def _write(done: Run, report: Report, folder: Path) -> None:
+    """Write what there is to see, and say what there is."""
+    written = {MODEL: "the model", "history.json": "loss and accuracy of each epoch"}
+    written[CONFIG] = f"the run: xcnn train {folder / CONFIG} does it again"
+    plots.learning_curves(done.history, path=folder / "learning_curves.png")
+    written["learning_curves.png"] = "how training went"
+    written |= report.draw(folder)
+    if any(isinstance(layer, Conv2D) for layer in done.model.walk()):
+        plots.kernels(done.model, path=folder / "kernels.png")
+        written["kernels.png"] = "the first convolution"
+    from xcnn.files import write_atomically
+
+    write_atomically(folder / "summary.md", summary(folder.name, done, report).encode())
+    written["summary.md"] = "all of this in words"
+    say(f"Written to {folder}:")
+    for file, what in written.items():
+        say(f"  {file:22}{what}")
+    say()
+    say(f"Next: xcnn predict {folder / MODEL} IMAGE.png")
