@@ -9,11 +9,14 @@ import importlib.util
 import os
 from types import ModuleType
 
-import hypothesis
-import pytest
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")  # before NumPy comes: parallel workers would wait for each other
 
-from xcnn.backend import Backend, available_backends, backend_problems, get_backend
-from xcnn.types import Namespace
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+from xcnn.backend import Backend, available_backends, backend_problems, get_backend  # noqa: E402
+from xcnn.types import Namespace  # noqa: E402
 
 BUILT_IN = ("numpy", "strict", "torch", "cupy")
 REQUIRED = tuple(name.strip() for name in os.environ.get("XCNN_TEST_BACKENDS", "").split(",") if name.strip())

@@ -27,7 +27,13 @@ BLOCK = dedent(
 )
 
 
-def python(script: str, /, *paths: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
+def environment(*paths: Path | str, **variables: str) -> dict[str, str]:
+    """Return this process's environment, with `paths` before its own and without a choice of backend."""
+    kept = {name: value for name, value in os.environ.items() if name != "XCNN_BACKEND"}
+    return kept | {"PYTHONPATH": os.pathsep.join(map(str, (*paths, *sys.path)))} | variables
+
+
+def python(script: str, /, *paths: Path | str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `script`, which can import what is in `paths`, and return what it said; it must not fail.
 
     Parameters
@@ -36,16 +42,13 @@ def python(script: str, /, *paths: Path | str, **environment: str) -> subprocess
         May be indented.
     *paths : path
         Go before the paths of this interpreter.
-    **environment : str
-        Variables.
+    **variables : str
+        Of its environment.
     """
-    found = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*paths, *sys.path)))} | environment
-    if "XCNN_BACKEND" not in environment:
-        found.pop("XCNN_BACKEND", None)
     parts = script.split(BLOCK)
     text = BLOCK.join(map(dedent, parts))
     result = subprocess.run(
-        [sys.executable, "-c", text], env=found, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", text], env=environment(*paths, **variables), capture_output=True, text=True, timeout=300, check=False
     )
     assert result.returncode == 0, result.stderr
     return result

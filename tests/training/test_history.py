@@ -24,7 +24,8 @@ def test_an_empty_history_has_no_epochs():
 
 
 def test_it_is_written_as_json(tmp_path):
-    history = xcnn.History(loss=[1.0])
+    history = xcnn.History()
+    history.record({"loss": 1.0})
     history.blocks, history.interrupted = [3.0], True
     history.save(tmp_path / "a" / "history.json")
     assert json.loads((tmp_path / "a" / "history.json").read_text()) == {

@@ -58,7 +58,7 @@ def test_a_step_is_gradient_descent(backend, torch):
     z = f.batch_norm(z, None, None, t["layers[1].w"], t["layers[1].b"], training=True)
     want = f.cross_entropy(f.linear(z.flatten(1), t["layers[3].w"], t["layers[3].b"]), torch.tensor(Y))
     want.backward()
-    assert loss == pytest.approx(float(want), rel=1e-10)
+    assert loss == pytest.approx(want.item(), rel=1e-10)
     after = host(model)
     for name, a in t.items():
         assert_close(after[name], before[name] - 0.5 * a.grad.numpy(), "float64", name)
@@ -85,7 +85,7 @@ def test_many_steps_are_pytorchs(backend, torch):
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*weights, *biases], 0.5)
         theirs.step()
-        assert float(trainer.step(X[rows], Y[rows])) == pytest.approx(float(loss), rel=1e-5)
+        assert float(trainer.step(X[rows], Y[rows])) == pytest.approx(loss.item(), rel=1e-5)
     np.testing.assert_allclose(host(model)["layers[0].w"], conv.weight.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
@@ -191,8 +191,7 @@ def test_a_layers_optimizer_may_be_a_name_or_is_refused_clearly():
     try:
         trainer = xcnn.Trainer(model)
     except xcnn.Error as error:
-        assert says("Dense (layers[2].layers[0])", "'sgd'")
-        assert "optimizer" in str(error)
+        assert "optimizer is 'sgd'" in str(error)
     else:
         assert [s.optimizer for s in trainer.segments][1] == optim.SGD()
 

@@ -12,6 +12,7 @@ from xcnn.cli.console import BackendOption, DebugOption, commanded, say
 from xcnn.cli.report import class_names, measure
 from xcnn.cli.runs import config_beside, find_model, make_folder, named_data
 from xcnn.data import DataSet
+from xcnn.data.sets import SETS
 from xcnn.errors import DataError, ShapeError
 from xcnn.io.config import RunConfig
 from xcnn.io.data_spec import DataSpec
@@ -19,7 +20,7 @@ from xcnn.model import Model
 
 __all__ = ["evaluate"]
 
-_BY_SHAPE = {(1, 8, 8): "digits", (1, 28, 28): "mnist", (3, 32, 32): "cifar10"}
+_BY_SHAPE: dict[tuple[int, ...], str] = {(1, 8, 8): "digits", (1, 28, 28): "mnist", (3, 32, 32): "cifar10"}
 
 
 @commanded
@@ -74,13 +75,11 @@ def _chosen(model: Model, run: RunConfig | None, data: str | None) -> DataSpec:
             return run.data
         data = _BY_SHAPE.get(model.input_shape)
         if data is None:
-            shape = " x ".join(map(str, model.input_shape))
-            msg = (
-                f"no run's config.json lies beside it, and nothing known has images of {shape}; needed --data"
-            )
+            size = " x ".join(map(str, model.input_shape))
+            msg = f"there is no config.json beside it, and no known data has images of {size}; needed --data"
             raise DataError(msg, where="the model")
     spec = named_data(data)
-    if spec.path is not None:
+    if spec.name is None:
         shape = model.input_shape
         return spec.model_copy(update={"size": list(shape[1:]), "grey": {1: True, 3: False}.get(shape[0])})
     if run is not None and (run.data.name, spec.name) == ("digits", "optdigits"):
@@ -89,7 +88,9 @@ def _chosen(model: Model, run: RunConfig | None, data: str | None) -> DataSpec:
             "needed a model trained on optdigits, or --data digits"
         )
         raise DataError(msg, where="--data optdigits")
-    return spec
+    names = class_names(model)
+    some = set(names) < set(SETS[spec.name].classes)
+    return spec.model_copy(update={"classes": list(names)}) if some else spec
 
 
 def _check(model: Model, images: DataSet) -> None:

@@ -68,7 +68,7 @@ def train(
         Whether errors show where they came from.
     """
     run = default_config() if config is None else load_config(config)
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "backend": backend}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "backend": backend}
     given = {key: value for key, value in given.items() if value is not None}
     if data is not None:
         given["data"] = _other_data(run.data, data)

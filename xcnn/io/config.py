@@ -54,7 +54,7 @@ class RunConfig(Spec):
     """
 
     schema_: str | None = Field(None, alias="$schema")
-    data: DataSpec = Field("digits", validate_default=True)  # type: ignore[assignment]
+    data: DataSpec = Field("digits", validate_default=True)
     layers: list[AnyLayer] = Field(min_length=1)
     loss: AnyLoss = Field("cross_entropy", validate_default=True)
     optimizer: AnyOptimizer = Field("adam", validate_default=True)

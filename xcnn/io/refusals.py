@@ -157,10 +157,8 @@ def _texts(problem: Mapping[str, Any], owner: Any, *, bare: bool) -> list[tuple[
     if kind in _BOUNDS:
         name, needed = _BOUNDS[kind]
         return [("", f"got {shown(value)}; needed {needed.format(context[name])}")]
-    needed = _NEEDED.get(kind)
-    return [
-        ("", f"got {shown(value)}; needed {needed}" if needed else f"got {shown(value)}; {problem['msg']}")
-    ]
+    ending = f"needed {_NEEDED[kind]}" if kind in _NEEDED else problem["msg"]
+    return [("", f"got {shown(value)}; {ending}")]
 
 
 def _called(owner: Any) -> str:

@@ -98,7 +98,7 @@ class Spec(BaseModel):
 
 
 def _made(value: Any) -> Any:
-    if isinstance(value, (Spec, RootModel)):
+    if hasattr(value, "make"):
         return value.make()
     return tuple(map(_made, value)) if isinstance(value, (list, tuple)) else value
 

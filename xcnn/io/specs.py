@@ -115,8 +115,9 @@ def _choice(group: str, kinds: Mapping[str, tuple[Any, Mapping[str, Any]]], key:
 
     tag.__name__ = group  # errors tell it
     tagged = [Annotated[spec, Tag(f"{group}:{name}")] for name, spec in specs.items()]
-    union = Annotated[typing.Union[tuple(tagged)], Discriminator(tag)]  # noqa: UP007
-    made = create_model(group, __base__=Choice, __module__=__name__, root=(union, ...))
+    union: Any = typing.Union[tuple(tagged)]  # noqa: UP007
+    root: Any = Annotated[union, Discriminator(tag)]
+    made = create_model(group, __base__=Choice, __module__=__name__, root=(root, ...))
     made.key = key
     made.names = tuple(name for name, spec in specs.items() if not spec.needs())
     return made
@@ -145,15 +146,19 @@ AnyAugmentation = _choice("augmentation", _classes(augment, "Compose"))
 AnyCallback = _choice("callback", _classes(callbacks, "Callback", "LearningRateSchedule"))
 
 
+_Name: Any = Annotated[Literal[tuple(ACTIVATIONS)], Tag("activation:name")]
+_Object: Any = Annotated[AnyLayer, Tag("activation:layer")]
+_NameOrLayer: Any = Annotated[
+    _Name | _Object,
+    Discriminator(lambda value: "activation:name" if isinstance(value, str) else "activation:layer"),
+]
+
+
 class AnyActivation(RootModel[Any]):
     """The name of an activation, or a layer as an object."""
 
     model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
-    root: Annotated[
-        Annotated[Literal[tuple(ACTIVATIONS)], Tag("activation:name")]
-        | Annotated[AnyLayer, Tag("activation:layer")],
-        Discriminator(lambda value: "activation:name" if isinstance(value, str) else "activation:layer"),
-    ]
+    root: _NameOrLayer
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:

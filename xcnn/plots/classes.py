@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from xcnn.errors import DataError
-from xcnn.plots.style import BLUE, GREY, INK, VERMILION, drawn, figure, labels_of, names_of
+from xcnn.plots.style import BLUE, GREY, INK, VERMILION, Saved, figure, finish, labels_of, names_of, styled
 
 __all__ = ["class_distribution", "confusion_matrix"]
 
@@ -18,8 +18,8 @@ _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f8d3b8", VERMI
 _MOST_NUMBERS = 30  # classes; with more, cells are too small for numbers
 
 
-@drawn
-def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /) -> Figure:
+@styled
+def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /, *, path: Saved = None) -> Figure:
     """Draw how often each class was taken for each other.
 
     Parameters
@@ -74,7 +74,7 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /) -> Figure
     axes.set_title(
         f"{right:,} of {n:,} right ({100 * right / n:.1f} %)", pad=34 if k <= _MOST_NUMBERS else 12
     )
-    return made
+    return finish(made, path)
 
 
 def _numbers(axes: Any, counts: np.ndarray, share: np.ndarray, diagonal: np.ndarray) -> None:
@@ -125,8 +125,8 @@ def _percent(value: float) -> str:
     return "-" if np.isnan(value) else "100" if value == 1 else f"{100 * value:.1f}"
 
 
-@drawn
-def class_distribution(data: Any, /) -> Figure:
+@styled
+def class_distribution(data: Any, /, *, path: Saved = None) -> Figure:
     """Draw how many images each class has.
 
     Parameters
@@ -168,4 +168,4 @@ def class_distribution(data: Any, /) -> Figure:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
     axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
-    return made
+    return finish(made, path)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from xcnn.errors import DataError
-from xcnn.plots.style import BLUE, GREY, INK, VERMILION, drawn, figure
+from xcnn.plots.style import BLUE, GREY, INK, VERMILION, Saved, figure, finish, styled
 
 __all__ = ["learning_curves"]
 
@@ -24,8 +24,8 @@ _TITLES = {
 }
 
 
-@drawn
-def learning_curves(history: Mapping[str, Sequence[float]], /) -> Figure:
+@styled
+def learning_curves(history: Mapping[str, Sequence[float]], /, *, path: Saved = None) -> Figure:
     """Draw each measure over the epochs, in training and in validation.
 
     Parameters
@@ -54,7 +54,7 @@ def learning_curves(history: Mapping[str, Sequence[float]], /) -> Figure:
     made = figure(4.6 * len(names), 3.7)
     for axes, name in zip(made.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _panel(axes, name, history)
-    return made
+    return finish(made, path)
 
 
 def _worth_it(name: str, values: Sequence[float]) -> bool:
@@ -79,8 +79,8 @@ def _panel(axes: Any, name: str, history: Mapping[str, Sequence[float]]) -> None
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     longest = max(len(values) for _, values, _, _ in lines)
     axes.set_xlim(min(0.5, 1 - 0.03 * longest), longest + max(0.5, 0.03 * longest))
-    settled = slice(longest // 8, None)  # the first steps may leave the picture: what follows is to be legible
-    _scale(axes, name, np.concatenate([np.asarray(values, float)[settled] for _, values, _, _ in lines]))
+    settled = longest // 8  # the first epochs may begin outside the picture, so that the others are legible
+    _scale(axes, name, np.concatenate([np.asarray(values, float)[settled:] for _, values, _, _ in lines]))
     if len(held_out) > 1:
         _mark_best(axes, name, np.asarray(held_out, float))
     if len(lines) > 1:

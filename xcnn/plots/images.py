@@ -9,15 +9,28 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from xcnn.errors import DataError, OptionError
-from xcnn.plots.style import BLUE, GREY, VERMILION, drawn, figure, labels_of, names_of, to_host
+from xcnn.plots.style import (
+    BLUE,
+    GREY,
+    VERMILION,
+    Saved,
+    figure,
+    finish,
+    labels_of,
+    names_of,
+    styled,
+    to_host,
+)
 
 __all__ = ["kernels", "predictions"]
 
 _DIVERGING = LinearSegmentedColormap.from_list("signed", ["#003a63", BLUE, "#ffffff", VERMILION, "#7a3300"])
 
 
-@drawn
-def predictions(images: Any, y_true: Any, proba: Any, classes: Any = None, /, *, most: int = 40) -> Figure:
+@styled
+def predictions(
+    images: Any, y_true: Any, proba: Any, classes: Any = None, /, *, most: int = 40, path: Saved = None
+) -> Figure:
     """Draw images with the predicted class and its probability.
 
     The misclassified ones come first, the surest first; then right ones, the least sure first.
@@ -77,7 +90,7 @@ def predictions(images: Any, y_true: Any, proba: Any, classes: Any = None, /, *,
     rest = f"right ones, the least sure first ({len(order) - shown})"
     told = f"Misclassified ({of}, orange), then {rest}" if shown else "None is wrong; " + rest
     made.suptitle(told, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return made
+    return finish(made, path)
 
 
 def _picture(axes: Any, image: np.ndarray, guess: str, sure: float, true: str | None) -> None:
@@ -109,8 +122,8 @@ def _show(axes: Any, image: np.ndarray) -> None:
         axes.imshow(image[0], cmap="gray", vmin=0, vmax=top, interpolation="nearest")
 
 
-@drawn
-def kernels(model: Any, layer: Any = None, /, *, most: int = 64) -> Figure:
+@styled
+def kernels(model: Any, layer: Any = None, /, *, most: int = 64, path: Saved = None) -> Figure:
     """Draw the kernels of a convolution.
 
     Parameters
@@ -172,4 +185,4 @@ def kernels(model: Any, layer: Any = None, /, *, most: int = 64) -> Figure:
         bar = made.colorbar(shown, ax=list(grid.flat), shrink=0.9, pad=0.02, aspect=25)
         bar.set_label("weight", color=GREY)
         bar.outline.set_visible(False)
-    return made
+    return finish(made, path)

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -14,13 +14,26 @@ from matplotlib.figure import Figure
 
 from xcnn.errors import DataError, FileError
 
-__all__ = ["BLUE", "GREY", "INK", "VERMILION", "drawn", "figure", "labels_of", "names_of", "to_host"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "INK",
+    "VERMILION",
+    "figure",
+    "finish",
+    "labels_of",
+    "names_of",
+    "styled",
+    "to_host",
+]
 
 # Okabe and Ito, "Color universal design", 2008.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 INK, GREY = "#222222", "#6b6b6b"
 
-_STYLE = {
+Saved: TypeAlias = str | os.PathLike[str] | None  # where a figure is saved
+
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10.0,
     "text.color": INK,
@@ -44,34 +57,36 @@ _STYLE = {
 _DPI = 160
 
 
-def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Give the drawing function `draw` the style of this house and the option `path`."""
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Give the drawing function `draw` the style of this house."""
 
     @functools.wraps(draw)
-    def styled(*args: Any, path: str | os.PathLike[str] | None = None, **options: Any) -> Figure:
+    def drawn(*args: Any, **options: Any) -> Figure:
         with matplotlib.rc_context(_STYLE):
-            made = draw(*args, **options)
-            if path is not None:
-                _save(made, Path(path))
+            return draw(*args, **options)
+
+    return drawn
+
+
+def finish(made: Figure, path: Saved) -> Figure:
+    """Save the figure `made` if there is a `path`, and return it."""
+    if path is None:
         return made
-
-    return styled
-
-
-def _save(made: Figure, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         made.savefig(path, dpi=_DPI)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         msg = f"the figure cannot be written: {reason}"
         raise FileError(msg, where=str(path)) from error
+    return made
 
 
 def figure(width: float, height: float) -> Figure:
     """Return an empty figure of `width` by `height` inches that no window shows."""
     made = Figure(figsize=(width, height), layout="constrained")
-    made.get_layout_engine().set(w_pad=0.09, h_pad=0.09)  # inches  # type: ignore[union-attr, call-arg]
+    engine: Any = made.get_layout_engine()
+    engine.set(w_pad=0.09, h_pad=0.09)  # inches
     return made
 
 
