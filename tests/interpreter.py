@@ -48,7 +48,12 @@ def python(script: str, /, *paths: Path | str, **variables: str) -> subprocess.C
     parts = script.split(BLOCK)
     text = BLOCK.join(map(dedent, parts))
     result = subprocess.run(
-        [sys.executable, "-c", text], env=environment(*paths, **variables), capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", text],
+        env=environment(*paths, **variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return result

@@ -14,7 +14,7 @@ CLASSES = 3
 
 
 def stripes(n: int = 48, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (N, 1, 8, 8) in [0, 1], float32, with a bright stripe at a place that is their class (N,)."""
+    """Return images (N, 1, 8, 8) in [0, 1], float32, with a bright stripe whose place is their class (N,)."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(n) % CLASSES
     x = 0.3 * rng.random((n, *SHAPE))

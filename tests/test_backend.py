@@ -17,7 +17,9 @@ from xcnn.backend import backend_of, move, plugin_of
 from xcnn.errors import BackendError, DTypeError
 from xcnn.layers import Dense
 
-strict_only = pytest.mark.skipif("strict" not in USABLE, reason="needs array-api-strict, whose devices are pretended")
+strict_only = pytest.mark.skipif(
+    "strict" not in USABLE, reason="needs array-api-strict, whose devices are pretended"
+)
 
 
 @pytest.fixture
@@ -58,7 +60,14 @@ def test_argument_beats_use_beats_set_beats_environment_beats_numpy():
         """,
         XCNN_BACKEND="strict",
     )
-    assert said.stdout.split() == ["strict", "strict:device1", "strict:device2", "numpy", "strict:device2", "numpy"]
+    assert said.stdout.split() == [
+        "strict",
+        "strict:device1",
+        "strict:device2",
+        "numpy",
+        "strict:device2",
+        "numpy",
+    ]
 
 
 def test_an_empty_environment_variable_means_numpy():

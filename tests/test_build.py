@@ -55,7 +55,9 @@ def test_biases_start_at_zero_and_weights_do_not():
 def test_an_initialiser_of_the_wrong_shape_is_refused():
     for shape in ((500,), (3,), (2, 3, 1)):
         with pytest.raises(Error, match=says("Dense (layers[1])", str(shape), "(3, 4)")):
-            xcnn.Model([Flatten(), Dense(3, init=lambda rng, s, fans, shape=shape: np.zeros(shape))], (1, 2, 2))
+            xcnn.Model(
+                [Flatten(), Dense(3, init=lambda rng, s, fans, shape=shape: np.zeros(shape))], (1, 2, 2)
+            )
 
 
 # Impossible shapes
@@ -70,13 +72,33 @@ def test_an_initialiser_of_the_wrong_shape_is_refused():
             "Conv2D (layers[1]): a window of 9 x 9 (dilation 1, 1) reaches over 9 x 9 pixels; "
             "the padded image has 6 x 6",
         ),
-        ([Conv2D(4, 3, dilation=4)], (1, 8, 8), "Conv2D (layers[0]): a window of 3 x 3 (dilation 4, 4) reaches over 9 x 9"),
+        (
+            [Conv2D(4, 3, dilation=4)],
+            (1, 8, 8),
+            "Conv2D (layers[0]): a window of 3 x 3 (dilation 4, 4) reaches over 9 x 9",
+        ),
         ([ReLU(), MaxPool2D(9)], (1, 8, 8), "MaxPool2D (layers[1]): a window of 9 x 9"),
-        ([Conv2D(4, 3), Dense(10)], (1, 8, 8), "Dense (layers[1]): x has shape (N, 4, 6, 6); needed (N, features): put Flatten()"),
-        ([Flatten(), Conv2D(4, 3)], (1, 8, 8), "Conv2D (layers[1]): x has shape (N, 64); needed images (N, C, H, W)"),
+        (
+            [Conv2D(4, 3), Dense(10)],
+            (1, 8, 8),
+            "Dense (layers[1]): x has shape (N, 4, 6, 6); needed (N, features): put Flatten()",
+        ),
+        (
+            [Flatten(), Conv2D(4, 3)],
+            (1, 8, 8),
+            "Conv2D (layers[1]): x has shape (N, 64); needed images (N, C, H, W)",
+        ),
         ([MaxPool2D(2)], (8, 8), "MaxPool2D (layers[0]): x has shape (N, 8, 8); needed images (N, C, H, W)"),
-        ([Conv2D(4, 3, groups=2)], (3, 8, 8), "Conv2D (layers[0]): groups is 2; needed a divisor of the 3 channels of x"),
-        ([Conv2D(3, 3, groups=2)], (4, 8, 8), "Conv2D (layers[0]): groups is 2; needed a divisor of its 3 filters"),
+        (
+            [Conv2D(4, 3, groups=2)],
+            (3, 8, 8),
+            "Conv2D (layers[0]): groups is 2; needed a divisor of the 3 channels of x",
+        ),
+        (
+            [Conv2D(3, 3, groups=2)],
+            (4, 8, 8),
+            "Conv2D (layers[0]): groups is 2; needed a divisor of its 3 filters",
+        ),
         (
             [Sum(Conv2D(2, 3), Conv2D(2, 5))],
             (1, 8, 8),
@@ -140,11 +162,10 @@ def test_dtypes_of_numpy_are_understood():
 
 def test_dtypes_of_other_libraries_are_understood_or_refused(xp):
     try:
-        model = plain(dtype=xp.float64)
+        found = plain(dtype=xp.float64).dtype
     except OptionError as error:
-        assert "needed 'float32' or 'float64'" in str(error)
-    else:
-        assert model.dtype == "float64"
+        found = str(error).rpartition("; ")[2]
+    assert found in ("float64", "needed 'float32' or 'float64'")
 
 
 # Belonging
@@ -153,7 +174,9 @@ def test_dtypes_of_other_libraries_are_understood_or_refused(xp):
 def test_a_layer_belongs_to_one_model():
     layer = Dense(3)
     model = xcnn.Model([Flatten(), layer], (1, 2, 2))
-    with pytest.raises(Error, match=says("Dense (layers[1]): it belongs to another model", "new layer", "model.copy()")):
+    with pytest.raises(
+        Error, match=says("Dense (layers[1]): it belongs to another model", "new layer", "model.copy()")
+    ):
         xcnn.Model([Flatten(), layer], (1, 2, 2))
     assert model.layers[1].label == "Dense (layers[1])"
     assert model.predict(np.zeros((1, 1, 2, 2))).shape == (1, 3)
@@ -168,7 +191,9 @@ def test_a_failed_build_sets_its_layers_free():
 
 def test_a_layer_at_two_input_shapes_is_refused():
     layer = Dense(3, name="twice")
-    with pytest.raises(ShapeError, match=says("Dense 'twice' (layers[0])", "input shapes (4,) and (3,); needed one")):
+    with pytest.raises(
+        ShapeError, match=says("Dense 'twice' (layers[0])", "input shapes (4,) and (3,); needed one")
+    ):
         xcnn.Model([layer, layer], (4,))
 
 

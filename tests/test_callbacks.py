@@ -160,7 +160,12 @@ def test_early_stopping_gives_back_the_best_values_and_statistics(backend):
     model = full(backend=backend)
     kept = []
     options = {"epochs": 4, "model": model, "optimizer": SGD(0.1)}
-    fit(Values("mine", [3, 1, 2, 2]), lambda e, logs: kept.append(host(model)), c.EarlyStopping("mine"), **options)
+    fit(
+        Values("mine", [3, 1, 2, 2]),
+        lambda e, logs: kept.append(host(model)),
+        c.EarlyStopping("mine"),
+        **options,
+    )
     assert_same(host(model), kept[1])
 
 
@@ -186,13 +191,17 @@ def test_early_stopping_watches_the_validation_loss_by_default():
 @pytest.mark.parametrize("make", [lambda: c.EarlyStopping(), lambda: c.ModelCheckpoint("never.xcnn")])
 def test_a_measure_that_nobody_took_is_refused(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OptionError, match=says("no measure 'val_loss' after the epoch", "is there a validation set?")):
+    with pytest.raises(
+        OptionError, match=says("no measure 'val_loss' after the epoch", "is there a validation set?")
+    ):
         fit(make())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_near_miss_of_a_measure_is_suggested():
-    with pytest.raises(OptionError, match=says("EarlyStopping: no measure 'acuracy'", "did you mean 'accuracy'?")):
+    with pytest.raises(
+        OptionError, match=says("EarlyStopping: no measure 'acuracy'", "did you mean 'accuracy'?")
+    ):
         fit(c.EarlyStopping("acuracy"))
 
 
@@ -208,7 +217,11 @@ def test_an_unknown_mode_is_refused(kind):
 def test_a_checkpoint_keeps_the_best_model(tmp_path, backend):
     model, kept = full(backend=backend), []
     path = tmp_path / "deep" / "best.xcnn"
-    hooks = [Values("mine", [3, 1, 2]), lambda e, logs: kept.append(host(model)), c.ModelCheckpoint(path, monitor="mine")]
+    hooks = [
+        Values("mine", [3, 1, 2]),
+        lambda e, logs: kept.append(host(model)),
+        c.ModelCheckpoint(path, monitor="mine"),
+    ]
     fit(*hooks, epochs=3, model=model, optimizer=SGD(0.1))
     assert_same(host(xcnn.load(path)), kept[1])
 

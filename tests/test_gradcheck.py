@@ -237,30 +237,36 @@ CHANGES = {
 @pytest.mark.parametrize("k", [0, 1, 2])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_wrong_gradient_of_a_function_is_named(change, k):
-    with pytest.raises(GradientError, match=says(f"linear: the gradient with respect to array {k + 1} is off by")):
+    with pytest.raises(
+        GradientError, match=says(f"linear: the gradient with respect to array {k + 1} is off by")
+    ):
         xcnn.gradcheck(wrong(CHANGES[change], k), X, W, B)
 
 
-def test_a_gradient_of_the_wrong_shape_or_number_is_refused():
+def test_a_gradient_of_the_wrong_shape_is_refused():
     with pytest.raises(xcnn.Error, match=says("linear", "array 2", "(4, 5)", "(5, 4)")):
         xcnn.gradcheck(wrong(lambda g: g.T, 1), X, W, B)
-    with pytest.raises(xcnn.Error, match=says("gradient")):
 
-        def short(x, w):
-            y, saved = ops.linear(x, w)
 
-            class Short:
-                def backward(self, dy):
-                    return saved.backward(dy)[:1]
+def test_too_few_gradients_are_refused():
+    def short(x, w):
+        y, saved = ops.linear(x, w)
 
-            return y, Short()
+        class Short:
+            def backward(self, dy):
+                return saved.backward(dy)[:1]
 
+        return y, Short()
+
+    with pytest.raises(xcnn.Error, match=says("short", "gradient")):
         xcnn.gradcheck(short, X, W)
 
 
 @pytest.mark.parametrize("scale", [1.01, -1.0, 0.0])
 def test_a_wrong_gradient_of_a_layers_parameter_is_named(scale, backend):
-    with pytest.raises(GradientError, match=says("Swish: the gradient with respect to layers[0].beta is off by")):
+    with pytest.raises(
+        GradientError, match=says("Swish: the gradient with respect to layers[0].beta is off by")
+    ):
         xcnn.gradcheck(Swish(scale=scale), *on(backend, X))
 
 
@@ -270,7 +276,9 @@ def test_a_wrong_gradient_in_a_model_is_named_by_its_place():
         xcnn.gradcheck(model, X)
 
 
-@pytest.mark.parametrize(("forget", "named"), [("bias", "layers[0].bias"), ("beta", "layers[0].beta"), ("input", "the input")])
+@pytest.mark.parametrize(
+    ("forget", "named"), [("bias", "layers[0].bias"), ("beta", "layers[0].beta"), ("input", "the input")]
+)
 def test_a_gradient_that_a_layer_forgets_is_named(forget, named, backend):
     with pytest.raises(GradientError, match=says(f"with respect to {named}")):
         xcnn.gradcheck(Swish(forget=forget), *on(backend, X))
@@ -331,7 +339,9 @@ def test_nothing_that_is_given_changes(backend):
 @pytest.mark.parametrize("failing", [False, True])
 def test_a_double_precision_model_is_left_alone_too(failing):
     """Also where it fails, and where the model need not be converted."""
-    model = xcnn.Model([Dense(4), Swish(scale=1.01 if failing else 1.0), BatchNorm2D()], (4,), dtype="float64")
+    model = xcnn.Model(
+        [Dense(4), Swish(scale=1.01 if failing else 1.0), BatchNorm2D()], (4,), dtype="float64"
+    )
     before, arrays = host(model), model.state.arrays
     if failing:
         with pytest.raises(GradientError):

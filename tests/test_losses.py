@@ -115,24 +115,64 @@ def test_lists_are_labels(backend):
 @pytest.mark.parametrize(
     ("labels", "options", "error", "message"),
     [
-        (CLASSES[:5], {}, ShapeError, "cross_entropy: labels have shape (5,) for 6 images; needed one label per image"),
+        (
+            CLASSES[:5],
+            {},
+            ShapeError,
+            "cross_entropy: labels have shape (5,) for 6 images; needed one label per image",
+        ),
         (np.int64(3), {}, ShapeError, "labels have shape ()"),
         (CLASSES - 1, {}, DataError, "labels reach from -1 to 2; the model's 4 outputs need 0 to 3"),
         (CLASSES + 1, {}, DataError, "labels reach from 1 to 4; the model's 4 outputs need 0 to 3"),
-        (CLASSES[:, None], {}, ShapeError, "labels have shape (6, 1)", ),
-        (HOT[:, :3], {}, ShapeError, "labels have shape (6, 3) and dtype float64; needed integers (N,) or (N, 4)"),
-        (CLASSES + 0.0, {}, ShapeError, "labels have shape (6,) and dtype float64; needed integers (N,) or (N, 4)"),
-        (np.array(["a"] * 6), {}, DTypeError, "labels have dtype <U1; needed integers (classes) or floating numbers"),
+        (
+            CLASSES[:, None],
+            {},
+            ShapeError,
+            "labels have shape (6, 1)",
+        ),
+        (
+            HOT[:, :3],
+            {},
+            ShapeError,
+            "labels have shape (6, 3) and dtype float64; needed integers (N,) or (N, 4)",
+        ),
+        (
+            CLASSES + 0.0,
+            {},
+            ShapeError,
+            "labels have shape (6,) and dtype float64; needed integers (N,) or (N, 4)",
+        ),
+        (
+            np.array(["a"] * 6),
+            {},
+            DTypeError,
+            "labels have dtype <U1; needed integers (classes) or floating numbers",
+        ),
         (np.array([None] * 6), {}, DTypeError, "labels have dtype object"),
         (HOT + 1j, {}, DTypeError, "labels have dtype complex128"),
         (None, {}, DTypeError, "got a builtins.NoneType; needed an array"),
         ("abcdef", {}, DTypeError, "got a builtins.str; needed an array"),
-        (CLASSES, {"loss": "binary_cross_entropy", "shape": (1,)}, DataError, "labels reach from 0 to 3; the model's 1 outputs need 0 to 1"),
-        (CLASSES[:, None], {"loss": "binary_cross_entropy", "shape": (1,)}, DataError, "labels reach from 0 to 3"),
+        (
+            CLASSES,
+            {"loss": "binary_cross_entropy", "shape": (1,)},
+            DataError,
+            "labels reach from 0 to 3; the model's 1 outputs need 0 to 1",
+        ),
+        (
+            CLASSES[:, None],
+            {"loss": "binary_cross_entropy", "shape": (1,)},
+            DataError,
+            "labels reach from 0 to 3",
+        ),
         (CLASSES + 9, {"loss": "mse"}, DataError, "labels reach from 9 to 12"),
-        (HOT, {"loss": "mse", "shape": (2, 2)}, ShapeError, "mse: labels have shape (6, 4) and dtype float64; needed (N, 2, 2)"),
+        (
+            HOT,
+            {"loss": "mse", "shape": (2, 2)},
+            ShapeError,
+            "mse: labels have shape (6, 4) and dtype float64; needed (N, 2, 2)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_labels_that_do_not_fit_are_refused(labels, options, error, message, backend):
     with pytest.raises(error, match=says(message)):
         accept(labels, **options, backend=backend)
@@ -143,7 +183,12 @@ def test_one_output_takes_labels_of_one_or_two_axes(loss, backend):
     z = backend.asarray(Z[:, :1])
     zeros_and_ones = CLASSES > 1
     found = set()
-    for labels in (zeros_and_ones.astype(int), zeros_and_ones.astype(int)[:, None], zeros_and_ones + 0.0, zeros_and_ones[:, None] + 0.0):
+    for labels in (
+        zeros_and_ones.astype(int),
+        zeros_and_ones.astype(int)[:, None],
+        zeros_and_ones + 0.0,
+        zeros_and_ones[:, None] + 0.0,
+    ):
         y = accept(labels, loss, shape=(1,), backend=backend, dtype="float64")
         found.add(round(float(losses.get(loss)(z, y)[0]), 12))
     assert len(found) == 1
@@ -160,7 +205,9 @@ def test_whole_numbers_in_one_hot_rows_are_refused_by_the_op(backend):
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
 def test_label_smoothing_is_a_fraction(value):
-    with pytest.raises(OptionError, match=says("cross_entropy: label_smoothing is", "needed 0 <= label_smoothing < 1")):
+    with pytest.raises(
+        OptionError, match=says("cross_entropy: label_smoothing is", "needed 0 <= label_smoothing < 1")
+    ):
         losses.CrossEntropy(value)
 
 
@@ -188,5 +235,7 @@ def test_an_unknown_loss_is_refused(name):
 
 
 def test_a_near_miss_is_suggested():
-    with pytest.raises(OptionError, match=says("unknown loss 'cross_entropi'; did you mean 'cross_entropy'?")):
+    with pytest.raises(
+        OptionError, match=says("unknown loss 'cross_entropi'; did you mean 'cross_entropy'?")
+    ):
         losses.get("cross_entropi")

@@ -75,8 +75,12 @@ TWINS = [
     (optim.AdamW(0.1), "AdamW", {"lr": 0.1}),
     (optim.AdamW(0.1, weight_decay=0.3), "AdamW", {"lr": 0.1, "weight_decay": 0.3}),
 ]
-twins = pytest.mark.parametrize(("optimizer", "kind", "options"), TWINS, ids=[f"{t[1]}{i}" for i, t in enumerate(TWINS)])
-each = pytest.mark.parametrize("optimizer", [t[0] for t in TWINS], ids=[f"{t[1]}{i}" for i, t in enumerate(TWINS)])
+twins = pytest.mark.parametrize(
+    ("optimizer", "kind", "options"), TWINS, ids=[f"{t[1]}{i}" for i, t in enumerate(TWINS)]
+)
+each = pytest.mark.parametrize(
+    "optimizer", [t[0] for t in TWINS], ids=[f"{t[1]}{i}" for i, t in enumerate(TWINS)]
+)
 
 
 @twins
@@ -157,7 +161,9 @@ def test_history_reports_penalties_apart_from_the_loss():
     without = plain().fit(x, y, optimizer=optim.SGD(0.0))
     assert with_penalty["loss"] == without["loss"]
     model = plain()
-    assert with_penalty["penalty"] == [pytest.approx(xcnn.Trainer(model, optimizer=optim.SGD(l2=0.5)).penalty())]
+    assert with_penalty["penalty"] == [
+        pytest.approx(xcnn.Trainer(model, optimizer=optim.SGD(l2=0.5)).penalty())
+    ]
     assert "penalty" not in without
 
 
@@ -192,7 +198,9 @@ def test_a_gradient_of_zeros_stays(backend):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("options", [{"clip_value": 1.0}, {"clip_norm": 1.0}, {"clip_value": 1.0, "clip_norm": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"clip_value": 1.0}, {"clip_norm": 1.0}, {"clip_value": 1.0, "clip_norm": 1.0}]
+)
 def test_a_gradient_that_is_not_finite_is_not_clipped_into_a_step(bad, options, backend, monkeypatch):
     model = plain(backend=backend)
     x, y = stripes()
@@ -248,7 +256,10 @@ def test_frozen_layers_do_not_count_in_the_clipped_norm():
         (lambda: optim.SGD(float("inf")), "SGD: lr is inf; needed"),
         (lambda: optim.SGD("0.1"), "SGD: lr is '0.1'; needed"),
         (lambda: optim.SGD(momentum=1.0), "SGD: momentum is 1.0; needed 0 <= value < 1"),
-        (lambda: optim.SGD(nesterov=True), "SGD: nesterov is True and momentum 0; needed a positive momentum"),
+        (
+            lambda: optim.SGD(nesterov=True),
+            "SGD: nesterov is True and momentum 0; needed a positive momentum",
+        ),
         (lambda: optim.Adam(beta1=1.0), "Adam: beta1 is 1.0; needed 0 <= value < 1"),
         (lambda: optim.Adam(beta2=-0.1), "Adam: beta2 is -0.1"),
         (lambda: optim.Adam(eps=0.0), "Adam: eps is 0.0; needed a positive number"),

@@ -33,7 +33,9 @@ def kinds(layers):
 
 
 def test_sequentials_are_opened_and_activations_split_off():
-    tree = Sequential(Sequential(Conv2D(2, 3, activation="relu"), Identity()), Sum(ReLU(), Identity()), Sequential())
+    tree = Sequential(
+        Sequential(Conv2D(2, 3, activation="relu"), Identity()), Sum(ReLU(), Identity()), Sequential()
+    )
     model = xcnn.Model(tree, SHAPE)
     assert kinds(model.flat) == ["Conv2D", "ReLU", "Sum"]
     assert kinds(flatten(model.layers)) == kinds(model.flat)
@@ -215,7 +217,9 @@ def test_what_a_loss_is_computed_on(ending, loss, logits, probabilities, inside)
 @pytest.mark.parametrize("layer", [LogSoftmax(), Dense(3, activation="log_softmax")])
 def test_log_softmax_with_a_sigmoids_loss_is_refused(layer):
     model = xcnn.Model([Flatten(), Dense(3), layer], SHAPE)
-    message = says("Model: the model ends in LogSoftmax; binary_cross_entropy needs logits, Sigmoid or Softmax")
+    message = says(
+        "Model: the model ends in LogSoftmax; binary_cross_entropy needs logits, Sigmoid or Softmax"
+    )
     for attempt in (
         lambda: xcnn.Trainer(model, loss="binary_cross_entropy"),
         lambda: model.fit(X, Y, loss="binary_cross_entropy"),

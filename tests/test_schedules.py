@@ -55,8 +55,8 @@ def test_one_cycle_peaks_once_and_ends_low():
     assert got[30] == pytest.approx(1.0)
     assert max(got) == got[30]
     assert got[-1] == pytest.approx(1e-4)
-    assert all(a < b for a, b in zip(got[:30], got[1:31], strict=True))
-    assert all(a > b for a, b in zip(got[30:-1], got[31:], strict=True))
+    assert got[:31] == sorted(set(got[:31]))
+    assert got[30:] == sorted(set(got[30:]), reverse=True)
     assert got[15] == pytest.approx((1 + 0.04) / 2)
 
 
@@ -114,8 +114,9 @@ def test_a_measure_that_nobody_took_is_refused():
 @pytest.mark.parametrize("schedule", [s.Cosine(), s.OneCycle(), s.Warmup(1, s.Cosine())])
 def test_a_schedule_that_needs_the_number_of_epochs_says_so(schedule):
     trainer = xcnn.Trainer(plain(), schedule=schedule)
-    with pytest.raises(OptionError, match=says("the number of epochs is unknown; needed Trainer(..., epochs=", "fit")):
-        for _ in range(3):
+    message = says("the number of epochs is unknown; needed Trainer(..., epochs=", "fit")
+    with pytest.raises(OptionError, match=message):  # noqa: PT012
+        for _ in range(3):  # a warm-up needs it only afterwards
             trainer.step(*stripes())
 
 
@@ -126,7 +127,9 @@ def test_a_trainer_counts_each_step_as_an_epoch_unless_told():
         trainer.step(*stripes(6))
         rates.append(trainer.learning_rate)
     assert rates == [0.5, 0.25, 0.125]
-    trainer = xcnn.Trainer(plain(), optimizer=xcnn.optim.SGD(1.0), schedule="cosine", epochs=2, steps_per_epoch=2)
+    trainer = xcnn.Trainer(
+        plain(), optimizer=xcnn.optim.SGD(1.0), schedule="cosine", epochs=2, steps_per_epoch=2
+    )
     rates = []
     for _ in range(4):
         trainer.step(*stripes(6))
@@ -200,5 +203,7 @@ def test_an_unknown_schedule_is_refused_with_a_suggestion():
 
 @pytest.mark.parametrize("name", ["step", "exponential", "warmup"])
 def test_a_name_that_needs_hyperparameters_says_which(name):
-    with pytest.raises(OptionError, match=says(f"schedule '{name}' needs hyperparameters: missing 1 required", "'")):
+    with pytest.raises(
+        OptionError, match=says(f"schedule '{name}' needs hyperparameters: missing 1 required", "'")
+    ):
         s.get(name)

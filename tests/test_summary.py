@@ -54,14 +54,20 @@ def test_every_layer_has_a_row():
 
 def test_totals_are_attributes_and_the_last_row():
     table = summarize(plain())
-    assert (table.parameters, table.multiply_adds, table.activation_bytes) == (151, 1404, 576 + 144 + 144 + 12)
+    assert (table.parameters, table.multiply_adds, table.activation_bytes) == (
+        151,
+        1404,
+        576 + 144 + 144 + 12,
+    )
     assert re.search(r"total +151 +1,404 +876 B", table)
     assert summarize(plain(dtype="float64")).activation_bytes == 2 * table.activation_bytes
 
 
 def test_parameters_are_those_of_the_state():
     table = summarize(full())
-    assert table.parameters == full().state.size == sum(int(row[3].replace(",", "")) for row in rows(full())[1:])
+    assert (
+        table.parameters == full().state.size == sum(int(row[3].replace(",", "")) for row in rows(full())[1:])
+    )
 
 
 def test_the_last_line_tells_backend_dtype_and_what_runs(backend):

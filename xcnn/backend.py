@@ -55,6 +55,8 @@ def _known() -> list[str]:
 def _plugin(root: str) -> type[Backend]:
     """Return the plug-in called `root`: a built-in, an entry point, or any importable ``xcnn_<root>``."""
     if root not in _plugins:
+        if not root.isidentifier():
+            raise BackendError(f"unknown backend {root!r}{suggest(root, ['auto', *_known()])}")
         entry = None if root in _BUILT_IN.values() else _entry_points().get(root)
         try:
             plugin = entry.load() if entry else importlib.import_module(f"xcnn_{root}").Backend
@@ -115,6 +117,9 @@ def get_backend(name: str | Backend | None = None, /) -> Backend:
     """
     if isinstance(name, Backend):
         return name
+    if name is not None and not isinstance(name, str):
+        msg = f"got {name!r}; needed the name of a backend, such as 'numpy'"
+        raise BackendError(msg)
     name = name or _scoped.get() or _default or os.environ.get("XCNN_BACKEND") or "numpy"
     if name not in _opened:
         if name == "auto":

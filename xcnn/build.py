@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,35 @@ from xcnn.state import Arrays, Buffer, Parameter, State
 __all__ = ["Make"]
 
 Shape = tuple[int, ...]
+
+
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def at_most(values: int, /) -> Iterator[None]:
+    """Refuse models of more values inside the block, before any is drawn: what a file describes may be absurd.
+
+    Parameters
+    ----------
+    values : int
+        How many.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    token = _limit.set(values)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def _about(layer: Layer, error: Error) -> Error:
+    layer.locate(error)
+    return error
 
 
 class Make:
@@ -67,11 +100,10 @@ class Make:
             layer.maker, layer.number = self, len(self._built)
             self._built.append(layer)
         elif layer.maker is not self:
-            msg = "it belongs to another model; needed a new layer, or model.copy()"
-            raise Error(msg, where=layer.label)
+            raise _about(layer, Error("it belongs to another model; needed a new layer, or model.copy()"))
         elif layer.input_shape != input_shape:
             msg = f"it is used at input shapes {layer.input_shape} and {input_shape}; needed one"
-            raise ShapeError(msg, where=layer.label)
+            raise _about(layer, ShapeError(msg))
         layer.input_shape = input_shape
         self._stack.append((layer, 0))
         try:
@@ -121,9 +153,16 @@ class Make:
         """
 
         def create() -> Parameter:
+            limit = _limit.get()
+            if limit is not None and sum(p.size for p in self.state.parameters) + math.prod(shape) > limit:
+                msg = f"a parameter of shape {shape} makes more than the {limit} values that are there"
+                raise ShapeError(msg)
             owners = tuple(layer for layer, _ in reversed(self._stack))
             p = Parameter(self.state, shape, owners, len(shape) > 1 if weight is None else weight)
-            drawn = initializers.get(init)(self._rng, shape, fans or initializers.fans(shape))
+            drawn = np.asarray(initializers.get(init)(self._rng, shape, fans or initializers.fans(shape)))
+            if drawn.shape != shape:
+                msg = f"the initialiser gave shape {drawn.shape}; needed {shape}"
+                raise ShapeError(msg)
             self._drawn[id(p)] = np.reshape(drawn, (-1,))
             self.state.parameters.append(p)
             return p

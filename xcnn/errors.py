@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "BackendError",
@@ -18,8 +18,12 @@ __all__ = [
     "NonFiniteError",
     "OptionError",
     "ShapeError",
+    "lookup",
     "suggest",
 ]
+
+
+T = TypeVar("T")
 
 
 class Error(Exception):
@@ -113,3 +117,31 @@ def suggest(name: str, known: Iterable[str], /) -> str:
     folded = {n.casefold(): n for n in names}
     near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     return f"; did you mean {folded[near[0]]!r}?" if near else f"; known: {', '.join(names)}"
+
+
+def lookup(name: Any, known: dict[str, T], kind: str, /) -> T:
+    """Return what is known by a name.
+
+    Parameters
+    ----------
+    name : str
+        What came.
+    known : dict
+        Name to thing.
+    kind : str
+        What the things are, for the error.
+
+    Returns
+    -------
+    object
+        ``known[name]``.
+
+    Raises
+    ------
+    OptionError
+        If the name is unknown, or no name.
+    """
+    if not isinstance(name, str) or name not in known:
+        msg = f"unknown {kind} {name!r}{suggest(str(name), known)}"
+        raise OptionError(msg)
+    return known[name]

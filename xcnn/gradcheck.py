@@ -66,12 +66,20 @@ def gradcheck(
     exact = [_float64(backend, a) for a in arrays]
     rng = np.random.default_rng(seed)
     label, names, run, points = _problem(f, exact, options, seed)
+    if not any(_floating(backend, p) for p in points):
+        msg = "none of the arrays is floating; needed one that has a gradient"
+        raise DTypeError(msg, where=label)
     worst = 0.0
     for k, name in enumerate(names):
         if not _floating(backend, points[k]):
             continue
         for _ in range(directions):
-            error = _compare(backend, run, points, k, rng)
+            try:
+                error = _compare(backend, run, points, k, rng)
+            except GradientError as refused:
+                refused.what = f"the gradient with respect to {name} {refused.what}"
+                refused.where = label
+                raise
             if error is None:
                 continue
             if not error <= tolerance:
@@ -138,8 +146,7 @@ def _tree(layer: Layer) -> Iterator[Layer]:
 
 def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, list[str], Run, list[Any]]:
     """Return the problem of a model's inputs and parameters, through its loss if there are labels."""
-    if model.dtype != "float64" or model.backend is not backend_of(arrays[0]):
-        model = model.copy(backend=backend_of(arrays[0]), dtype="float64")
+    model = model.copy(backend=backend_of(arrays[0]), dtype="float64")
     state, parameters = model.state, model.parameters()
     labels = arrays[1] if len(arrays) > 1 else None
 
@@ -168,9 +175,9 @@ def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, lis
         def gradients(dy: Any) -> list[Any]:
             state.take_gradient()
             dx = pull(dy, saved)
-            found = [p.gradient for p in parameters.values()]
+            found = [dx, *[p.gradient for p in parameters.values()]]
             state.take_gradient()
-            return [dx, *found]
+            return [0.0 * p if g is None else g for p, g in zip(points, found, strict=True)]  # forgotten: 0
 
         return y, gradients
 
@@ -187,8 +194,8 @@ def _compare(backend: Any, run: Run, points: list[Any], k: int, rng: np.random.G
         if error is None or smooth:
             return error
         points = [_nudged(backend, p, rng) if _floating(backend, p) else p for p in points]
-    msg = f"both sides disagree at {_TRIES} points near the given one; needed a function that has a gradient"
-    raise GradientError(msg, where="gradcheck")
+    msg = f"does not exist at {_TRIES} points near the given one: the differences on both sides disagree"
+    raise GradientError(msg)
 
 
 def _largest(backend: Any, a: Any) -> float:
@@ -213,9 +220,16 @@ def _difference(
     h = _STEP * max(_largest(backend, a), 1.0) / _largest(backend, v)
     y, pull = run(points)
     r = _random(backend, y, rng)
-    found = pull(r)[k]
+    gradients = pull(r)
+    if len(gradients) < len(points):
+        msg = f"is not among the {len(gradients)} gradients; needed one for each of {len(points)} arrays"
+        raise GradientError(msg)
+    found = gradients[k]
     if found is None:
         return None, True
+    if tuple(found.shape) != tuple(a.shape):
+        msg = f"has shape {tuple(found.shape)}; needed {tuple(a.shape)}"
+        raise GradientError(msg)
     down, here, up = (
         float(xp.sum(run([*points[:k], a + shift * v, *points[k + 1 :]])[0] * r)) for shift in (-h, 0.0, h)
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.errors import OptionError, suggest
+from xcnn.errors import OptionError, lookup
 
 __all__ = ["Constant", "Scaled", "Uniform", "fans", "get"]
 
@@ -93,6 +93,14 @@ class Scaled:
     mode: str = "in"
     normal: bool = True
 
+    def __post_init__(self) -> None:
+        if not 0 < self.gain < math.inf:
+            msg = f"gain is {self.gain!r}; needed a positive number"
+            raise OptionError(msg, where="Scaled")
+        if self.mode not in ("in", "average"):
+            msg = f"mode is {self.mode!r}; needed 'in' or 'average'"
+            raise OptionError(msg, where="Scaled")
+
     def __call__(self, rng: np.random.Generator, shape: Shape, fans: tuple[int, int], /) -> np.ndarray:
         """Return the first values."""
         std = math.sqrt(self.gain / (fans[0] if self.mode == "in" else sum(fans) / 2))
@@ -134,7 +142,4 @@ def get(init: Any, /) -> Initializer:
     """
     if callable(init):
         return init
-    if init not in NAMES:
-        msg = f"unknown initialiser {init!r}{suggest(str(init), NAMES)}"
-        raise OptionError(msg)
-    return NAMES[init]
+    return lookup(init, NAMES, "initialiser")

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
-from xcnn.errors import Error
+from xcnn.errors import Error, OptionError
 from xcnn.types import Array, Pair
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ class Pass:
     seed : int
         Key of the random numbers.
     step : int or 0-d array
-        Which step.
     """
 
     __slots__ = ("_uses", "seed", "step")
@@ -73,7 +72,6 @@ def watch(callback: Callable[[Layer, str, Any], None], /) -> Iterator[None]:
     Yields
     ------
     None
-        Nothing.
     """
     token = _watcher.set(callback)
     try:
@@ -92,10 +90,18 @@ def _frame_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
         if hold is None:
             hold = train is not False
         try:
+            if train is not False and not isinstance(train, Pass):
+                msg = f"train is {train!r}; needed False, True or a Pass"
+                raise OptionError(msg)
             y, saved = forward(self, x, train=train, hold=hold)
         except Error as error:
             self.locate(error)
             raise
+        except AttributeError as error:
+            if self.maker is not None:
+                raise
+            msg = "it is not built; needed xcnn.Model([...], input_shape), which builds its layers"
+            raise Error(msg, where=self.label) from error
         tell = _watcher.get()
         if tell is not None:
             tell(self, "forward", y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from xcnn import ops
 from xcnn.backend import Backend, backend_of, move
-from xcnn.errors import DataError, DTypeError, OptionError, ShapeError, suggest
+from xcnn.errors import DataError, DTypeError, OptionError, ShapeError, lookup
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -90,6 +91,29 @@ class Loss:
             If their number, dtype, shape or range does not fit.
         """
         labels = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
+        kind = self._fits(labels, n, output_shape)
+        if isinstance(labels, np.ndarray):  # a device would have to wait
+            self._in_range(labels, kind, output_shape)
+        return move(labels, backend, dtype if kind == "f" else "int64")
+
+    def check(self, labels: Any, n: int, output_shape: tuple[int, ...], /) -> None:
+        """Refuse labels that do not fit, their values on a device included.
+
+        Parameters
+        ----------
+        labels, n, output_shape
+            See `accept`.
+
+        Raises
+        ------
+        DataError, DTypeError, ShapeError
+            If their number, dtype, shape or range does not fit, or one is NaN.
+        """
+        labels = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
+        self._in_range(labels, self._fits(labels, n, output_shape), output_shape)
+
+    def _fits(self, labels: Any, n: int, output_shape: tuple[int, ...]) -> str:
+        """Return the kind of the labels' dtype; refuse one that is wrong, and wrong shapes."""
         kind = _kind(labels)
         if kind not in "biuf":
             msg = f"labels have dtype {labels.dtype}; needed integers (classes) or floating numbers"
@@ -97,25 +121,35 @@ class Loss:
         if not labels.ndim or labels.shape[0] != n:
             msg = f"labels have shape {tuple(labels.shape)} for {n} images; needed one label per image"
             raise ShapeError(msg, where=self.name)
-        self._check(labels, kind != "f", output_shape)
-        return move(labels, backend, dtype if kind == "f" else "int64")
-
-    def _check(self, labels: Any, integral: bool, output_shape: tuple[int, ...]) -> None:
-        """Refuse labels of the wrong shape or range, before they are moved."""
-        k = output_shape[-1]
-        flat = labels.ndim == 1 and len(output_shape) == 1
-        if tuple(labels.shape[1:]) != output_shape and not (flat and (integral or k == 1)):
+        one_axis = labels.ndim == 1 and len(output_shape) == 1
+        if tuple(labels.shape[1:]) != output_shape and not (
+            one_axis and (kind != "f" or output_shape[0] == 1)
+        ):
             like = "integers (N,) or " if len(output_shape) == 1 else ""
             shape = ", ".join(map(str, ("N", *output_shape)))
             msg = f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; needed {like}({shape})"
             raise ShapeError(msg, where=self.name)
-        if integral and labels.ndim == 1 and self.classifies and labels.shape[0]:
-            xp = backend_of(labels).xp
-            low, high = int(xp.min(labels)), int(xp.max(labels))
-            top = max(k - 1, 1) if self.link == "sigmoid" else k - 1
-            if low < 0 or high > top:
-                msg = f"labels reach from {low} to {high}; the model's {k} outputs need 0 to {top}"
+        return kind
+
+    def _in_range(self, labels: Any, kind: str, output_shape: tuple[int, ...]) -> None:
+        """Refuse classes outside the outputs, and labels that are NaN or infinite."""
+        xp = backend_of(labels).xp
+        if 0 in labels.shape:
+            return
+        if kind == "f":
+            if not bool(xp.all(xp.isfinite(labels))):
+                msg = "a label is NaN or infinite; needed finite labels"
                 raise DataError(msg, where=self.name)
+            return
+        k = output_shape[-1]
+        classes = (labels.ndim == 1 and k > 1) or (k == 1 and self.classifies)
+        if kind == "b" or not classes:
+            return
+        low, high = int(xp.min(labels)), int(xp.max(labels))
+        top = max(k - 1, 1) if self.link == "sigmoid" else k - 1
+        if low < 0 or high > top:
+            msg = f"labels reach from {low} to {high}; the model's {k} outputs need 0 to {top}"
+            raise DataError(msg, where=self.name)
 
 
 def _kind(a: Any) -> str:
@@ -154,8 +188,8 @@ class CrossEntropy(Loss):
             raise OptionError(msg, where=self.name)
         if self.class_weights is not None:
             weights = tuple(float(w) for w in self.class_weights)
-            if not all(w >= 0 for w in weights) or not sum(weights):
-                msg = f"class_weights is {weights}; needed no negative ones and a positive sum"
+            if not all(0 <= w < math.inf for w in weights) or not sum(weights):
+                msg = f"class_weights is {weights}; needed finite ones, not negative, and a positive sum"
                 raise OptionError(msg, where=self.name)
             object.__setattr__(self, "class_weights", weights)
 
@@ -263,7 +297,4 @@ def get(loss: str | Loss, /) -> Loss:
     """
     if isinstance(loss, Loss):
         return loss
-    if loss not in NAMES:
-        msg = f"unknown loss {loss!r}{suggest(str(loss), NAMES)}"
-        raise OptionError(msg)
-    return NAMES[loss]()
+    return lookup(loss, NAMES, "loss")()

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xcnn import losses
 from xcnn.backend import Backend, get_backend, is_readable
 from xcnn.build import Make
@@ -79,8 +77,11 @@ class Model(Predictor):
         self.loss: losses.Loss | None = None
         self.classes: tuple[str, ...] | None = None
         if isinstance(layers, Layer):
-            layers = layers.layers if type(layers) is Sequential else (layers,)
-        self.layers = Sequential(*layers)
+            layers = layers if type(layers) is Sequential else (layers,)
+        elif not isinstance(layers, (list, tuple)):
+            msg = f"got {layers!r}; needed a list of layers"
+            raise OptionError(msg, where="Model")
+        self.layers = layers if isinstance(layers, Sequential) else Sequential(*layers)
         make = Make(seed)
         try:
             self.output_shape = make.build(self.layers, self.input_shape)
@@ -272,7 +273,7 @@ class Model(Predictor):
 
 
 def _dtype_name(dtype: Any) -> str:
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]
     if name not in ("float32", "float64"):
         msg = f"dtype is {dtype!r}; needed 'float32' or 'float64'"
         raise OptionError(msg, where="Model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-from xcnn.errors import OptionError, suggest
+from xcnn.errors import OptionError, lookup
 from xcnn.optimizer import Optimizer, Slots
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
@@ -176,14 +176,14 @@ class AdamW(Adam):
     weight_decay: float = 0.01
 
 
-NAMES: dict[str, type[Optimizer]] = {
+NAMES: dict[str, Any] = {
     "sgd": SGD,
     "adagrad": Adagrad,
     "rmsprop": RMSprop,
     "adam": Adam,
     "adamw": AdamW,
 }
-_PRESETS = {"momentum": SGD(momentum=0.9), "nesterov": SGD(momentum=0.9, nesterov=True)}
+_PRESETS: dict[str, Optimizer] = {"momentum": SGD(momentum=0.9), "nesterov": SGD(momentum=0.9, nesterov=True)}
 
 
 def get(optimizer: str | Optimizer, /) -> Optimizer:
@@ -207,9 +207,4 @@ def get(optimizer: str | Optimizer, /) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if optimizer in _PRESETS:
-        return _PRESETS[optimizer]
-    if optimizer not in NAMES:
-        msg = f"unknown optimizer {optimizer!r}{suggest(str(optimizer), [*NAMES, *_PRESETS])}"
-        raise OptionError(msg)
-    return NAMES[optimizer]()  # type: ignore[call-arg]
+    return lookup(optimizer, {name: kind() for name, kind in NAMES.items()} | _PRESETS, "optimizer")

@@ -46,11 +46,17 @@ class Optimizer:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name.startswith(("beta", "momentum", "alpha")):
+        options: dict[str, Any] = vars(self)
+        for name, value in options.items():
+            if value is None and name.startswith("clip"):
+                continue
+            fine, needed = isinstance(value, (int, float)), "a number"
+            if not fine:
+                pass
+            elif name.startswith(("beta", "momentum", "alpha")):
                 fine, needed = 0 <= value < 1, "0 <= value < 1"
             elif name in ("clip_value", "clip_norm", "eps"):
-                fine, needed = value is None or value > 0, "a positive number"
+                fine, needed = value > 0, "a positive number"
             else:
                 fine, needed = 0 <= value < float("inf"), "no negative number"
             if not fine:
@@ -151,11 +157,14 @@ class Optimizer:
             The same direction after `clip_norm`.
         """
         xp = array_namespace(dw)
+        if dw.shape[0] == 0:
+            return dw
         if self.clip_value is not None:
             dw = xp.minimum(xp.maximum(dw, -self.clip_value), self.clip_value)
         if self.clip_norm is not None:
             tiny = xp.finfo(dw.dtype).smallest_normal
-            largest = xp.maximum(xp.max(xp.abs(dw)), tiny)  # squares of large gradients would overflow
-            norm = largest * xp.sqrt(xp.sum((dw / largest) ** 2))
-            dw = dw * xp.minimum(self.clip_norm / norm, 1.0)
+            largest = xp.maximum(xp.max(xp.abs(dw)), tiny)
+            u = dw / largest  # its norm is 1 or more; that of a large gradient would overflow
+            norm = xp.maximum(xp.sqrt(xp.sum(u * u)), 1.0)
+            dw = u * xp.minimum(self.clip_norm / norm, largest)
         return dw

@@ -96,6 +96,9 @@ class Backend:
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
 
+    def __deepcopy__(self, memo: Any, /) -> Backend:
+        return self  # there is one for each device
+
 
 @contextmanager
 def readable() -> Iterator[None]:

@@ -99,7 +99,7 @@ class Predictor:
         if x.shape[0] == 0:
             msg = f"x is empty, its shape {tuple(x.shape)}; needed one input at least"
             raise DataError(msg, where="Model")
-        name = str(x.dtype).rpartition(".")[2]
+        name = getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
         if name.startswith(("float", "bfloat")):
             return move(x, self.backend, self.dtype)
         if name != "uint8":

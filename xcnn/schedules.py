@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from xcnn.errors import OptionError, suggest
+from xcnn.errors import OptionError, lookup, suggest
 
 __all__ = [
     "Constant",
@@ -290,11 +290,9 @@ def get(schedule: str | Callable[..., float] | None, /) -> Callable[..., float]:
         return Constant()
     if callable(schedule):
         return schedule
-    if schedule not in NAMES:
-        msg = f"unknown schedule {schedule!r}{suggest(str(schedule), NAMES)}"
-        raise OptionError(msg)
+    kind = lookup(schedule, NAMES, "schedule")
     try:
-        return NAMES[schedule]()
+        return kind()
     except TypeError as error:
         msg = f"schedule {schedule!r} needs hyperparameters: {str(error).partition(') ')[2]}"
         raise OptionError(msg) from error

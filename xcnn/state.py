@@ -51,6 +51,7 @@ class State:
         self.arrays = Arrays(None)
         self.parameters: list[Parameter] = []
         self.buffers: list[Buffer] = []
+        self.token: object = None  # of the trainer whose slots these are
         self._gradients: dict[int, tuple[int, Any]] = {}  # start -> (stop, flat gradient)
 
     @property

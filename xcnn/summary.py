@@ -58,7 +58,9 @@ def _field(layer: Layer, field: Field) -> Field:
     return (rows, columns), (apart[0] * step[0], apart[1] * step[1])
 
 
-def _rows(layer: Layer, field: Field, depth: int, counted: set[int], itemsize: int) -> Iterator[Any]:
+def _rows(
+    layer: Layer, field: Field, depth: int, counted: set[int], itemsize: int, frozen: bool
+) -> Iterator[Any]:
     """Yield (label, shape, parameters, multiply-adds, bytes, field) of each layer, children below parents."""
     from xcnn.layers import Sequential
     from xcnn.layers.linear import Activated
@@ -72,11 +74,18 @@ def _rows(layer: Layer, field: Field, depth: int, counted: set[int], itemsize: i
     after = _field(layer, field)
     children = () if isinstance(layer, Activated) else layer.children()
     size = 0 if children else math.prod(layer.output_shape) * itemsize
-    frozen = "" if layer.trainable else " (frozen)"
+    frozen = frozen or not layer.trainable
     count = sum(p.size for p in own)
-    yield "  " * depth + label + frozen, layer.output_shape, count, layer.multiply_adds(), size, after
+    yield (
+        "  " * depth + label + " (frozen)" * frozen,
+        layer.output_shape,
+        count,
+        layer.multiply_adds(),
+        size,
+        after,
+    )
     for child in children:
-        yield from _rows(child, field, depth + 1, counted, itemsize)
+        yield from _rows(child, field, depth + 1, counted, itemsize, frozen)
         if type(layer) is Sequential:
             field = _field(child, field)
 
@@ -105,7 +114,7 @@ def summarize(model: Any, /) -> Summary:
     itemsize = int(model.dtype.removeprefix("float")) // 8
     rows, counted, field = [], set[int](), ((1, 1), (1, 1))
     for i, layer in enumerate(model.layers):
-        found = list(_rows(layer, field, 0, counted, itemsize))
+        found = list(_rows(layer, field, 0, counted, itemsize, not model.layers.trainable))
         rows += [(str(i) if k == 0 else "", *row) for k, row in enumerate(found)]
         field = _field(layer, field)  # type: ignore[assignment]
     cells = [("", "layer", "output shape", "parameters", "multiply-adds", "activations", "receptive field")]
@@ -126,7 +135,7 @@ def summarize(model: Any, /) -> Summary:
         lines.append("  ".join(text).rstrip())
         if r in (0, len(cells) - 2):
             lines.append("-" * (sum(widths) + 12))
-    itself = len(list(model.plan)) == len(list(model.flat))
+    itself = all(layer in model.flat.layers for layer in model.plan)
     runs = "as written" if itself else ", ".join(layer.label for layer in model.plan)
     lines.append(
         f"backend {model.backend.name}, {model.dtype}; runs: {runs}; activations are those of one image"

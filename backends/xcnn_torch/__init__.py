@@ -40,15 +40,19 @@ class Backend(backend.Backend):
         kind = None if dtype is None else getattr(self._torch, dtype)
         if isinstance(a, self._torch.Tensor):
             return a.detach().to(device=self._device, dtype=kind)
-        a = np.asarray(a)
-        if not a.flags.writeable or min(a.strides, default=0) < 0:  # torch can share neither
-            a = a.copy()
+        a = np.asarray(a, dtype=dtype)
+        if not (a.flags.writeable and a.dtype.isnative) or min(a.strides, default=0) < 0:
+            a = a.astype(a.dtype.newbyteorder("="))  # torch can share none of these
         return self._torch.asarray(a, dtype=kind, device=self._device)
 
     @classmethod
     def to_numpy(cls, a: Any, /) -> np.ndarray:
         """Return `a` on the host."""
-        return a.detach().cpu().numpy()
+        a = a.detach().cpu()
+        try:
+            return a.numpy()
+        except TypeError:  # bfloat16, which NumPy lacks
+            return a.float().numpy()
 
     @classmethod
     def device(cls, a: Any, /) -> str:

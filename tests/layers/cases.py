@@ -30,7 +30,10 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", N
 activations = st.sampled_from(ACTIVATIONS)
 batches = st.sampled_from((1, 2, 3))
 spots = st.one_of(
-    st.integers(0, 2), pairs(0, 2), st.tuples(pairs(0, 2), pairs(0, 2)), st.sampled_from(("valid", "same", "full"))
+    st.integers(0, 2),
+    pairs(0, 2),
+    st.tuples(pairs(0, 2), pairs(0, 2)),
+    st.sampled_from(("valid", "same", "full")),
 )
 
 
@@ -44,7 +47,12 @@ def _number_or(pair: tuple[int, int]) -> Any:
 
 @st.composite
 def conv(draw: Any, kind: type[Layer] = L.Conv2D) -> Drawn:
-    groups, size, stride, dilation = draw(st.integers(1, 2)), draw(pairs(1, 3)), draw(pairs(1, 2)), draw(pairs(1, 2))
+    groups, size, stride, dilation = (
+        draw(st.integers(1, 2)),
+        draw(pairs(1, 3)),
+        draw(pairs(1, 2)),
+        draw(pairs(1, 2)),
+    )
     c, f = (groups * draw(st.integers(1, 2)) for _ in range(2))
     options: dict[str, Any] = {
         "stride": _number_or(stride),
@@ -57,7 +65,9 @@ def conv(draw: Any, kind: type[Layer] = L.Conv2D) -> Drawn:
     least = reach(size, dilation)
     if kind is L.ConvTranspose2D:
         options["padding"] = draw(st.sampled_from((0, 1, (0, 1), "valid")))
-        options["output_padding"] = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True))
+        options["output_padding"] = tuple(
+            draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)
+        )
         least = [3, 3]  # so that something is left after the padding is cut off
     return Drawn(kind(f, _number_or(size), **options), _x(draw, c, *image(draw, least, 2)))
 
@@ -69,7 +79,9 @@ def pool(draw: Any, kind: type[Layer] = L.MaxPool2D) -> Drawn:
     options["padding"] = draw(st.one_of(st.just("same"), st.tuples(*[st.integers(0, k - 1) for k in size])))
     if kind is L.AvgPool2D:
         options["count_include_pad"] = draw(st.booleans())
-    return Drawn(kind(_number_or(size), **options), _x(draw, draw(st.integers(1, 3)), *image(draw, list(size), 3)))
+    return Drawn(
+        kind(_number_or(size), **options), _x(draw, draw(st.integers(1, 3)), *image(draw, list(size), 3))
+    )
 
 
 def of_images(make: Callable[[Any], Layer], channels: int = 2) -> st.SearchStrategy[Drawn]:
@@ -111,7 +123,9 @@ def _body(draw: Any) -> Layer:
 
 
 def _squeeze(draw: Any) -> Layer:
-    return L.Sequential(L.GlobalAvgPool2D(), L.Dense(3, activation=draw(activations)), L.Dense(2, activation="sigmoid"))
+    return L.Sequential(
+        L.GlobalAvgPool2D(), L.Dense(3, activation=draw(activations)), L.Dense(2, activation="sigmoid")
+    )
 
 
 _slopes = st.sampled_from((0.01, 0.3))
@@ -146,7 +160,9 @@ LAYERS: dict[str, st.SearchStrategy[Drawn]] = {
     "Sum": of_images(lambda draw: L.Sum(L.Identity(), _body(draw))),
     "Tanh": of_any(lambda draw: L.Tanh()),
     "UpSample2D": of_images(lambda draw: L.UpSample2D(draw(st.one_of(st.integers(1, 3), pairs(1, 3))))),
-    "ZeroPad2D": of_images(lambda draw: L.ZeroPad2D(draw(st.one_of(st.integers(0, 2), st.tuples(pairs(0, 2), pairs(0, 2)))))),
+    "ZeroPad2D": of_images(
+        lambda draw: L.ZeroPad2D(draw(st.one_of(st.integers(0, 2), st.tuples(pairs(0, 2), pairs(0, 2)))))
+    ),
 }
 
 

@@ -68,7 +68,9 @@ def test_a_residual_net_of_blocks_trains_down(backend):
         return Sum(Identity(), Sequential(Conv2D(f, 3, padding="same", bias=False), BatchNorm2D(), ReLU()))
 
     def squeeze(f):
-        return Gate(Sequential(GlobalAvgPool2D(), Dense(2, activation="relu"), Dense(f, activation="sigmoid")))
+        return Gate(
+            Sequential(GlobalAvgPool2D(), Dense(2, activation="relu"), Dense(f, activation="sigmoid"))
+        )
 
     layers = [Conv2D(4, 3), block(4), squeeze(4), Concat(MaxPool2D(2), MaxPool2D(2)), Flatten(), Dense(3)]
     model = xcnn.Model(layers, (1, 8, 8), backend=backend)
@@ -93,12 +95,16 @@ def test_combinators_know_their_layers():
 
 @pytest.mark.parametrize("kind", [Sum, Concat])
 def test_branches_of_unlike_shapes_are_refused(kind):
-    with pytest.raises(ShapeError, match=says(f"{kind.__name__} (layers[0])", "(4, 5, 5), (4, 3, 3); needed one")):
+    with pytest.raises(
+        ShapeError, match=says(f"{kind.__name__} (layers[0])", "(4, 5, 5), (4, 3, 3); needed one")
+    ):
         built(kind(Identity(), Conv2D(4, 3)))
 
 
 def test_a_gate_that_does_not_fit_is_refused():
-    with pytest.raises(ShapeError, match=says("Gate (layers[0])", "gives shape (4, 3, 3)", "(4, 5, 5) or (4,)")):
+    with pytest.raises(
+        ShapeError, match=says("Gate (layers[0])", "gives shape (4, 3, 3)", "(4, 5, 5) or (4,)")
+    ):
         built(Gate(Conv2D(4, 3)))
 
 
@@ -124,5 +130,7 @@ def test_paths_name_the_place_in_the_tree():
 
 def test_an_inner_layer_names_itself_in_an_error_and_outer_ones_leave_it():
     model = built(Sum(Identity(), Sequential(Conv2D(4, 3, padding="same", name="inner"))))
-    with pytest.raises(ShapeError, match=says("Conv2D 'inner' (layers[0].layers[1].layers[0]): x has 3 channels")):
+    with pytest.raises(
+        ShapeError, match=says("Conv2D 'inner' (layers[0].layers[1].layers[0]): x has 3 channels")
+    ):
         model.forward(X[:, :3])

@@ -75,7 +75,9 @@ def test_the_activation_is_applied_after_the_bias(kind):
 
 def test_an_activation_may_be_a_layer():
     layer = Conv2D(1, 1, init="ones", activation=LeakyReLU(0.5))
-    np.testing.assert_array_equal(xcnn.Model([layer], (1, 1, 2)).predict([[[[-2.0, 3.0]]]]), [[[[-1.0, 3.0]]]])
+    np.testing.assert_array_equal(
+        xcnn.Model([layer], (1, 1, 2)).predict([[[[-2.0, 3.0]]]]), [[[[-1.0, 3.0]]]]
+    )
 
 
 @pytest.mark.parametrize("kind", [Conv2D, ConvTranspose2D])
@@ -88,7 +90,9 @@ def test_an_unknown_activation_is_refused_with_a_suggestion(kind):
 
 @pytest.mark.parametrize("kind", [Conv2D, ConvTranspose2D])
 def test_an_unknown_initialiser_is_refused_where_it_is_used(kind):
-    with pytest.raises(OptionError, match=says(kind.__name__, "unknown initialiser 'he_norm'; did you mean 'he_normal'?")):
+    with pytest.raises(
+        OptionError, match=says(kind.__name__, "unknown initialiser 'he_norm'; did you mean 'he_normal'?")
+    ):
         xcnn.Model([kind(1, 1, init="he_norm")], (1, 2, 2))
 
 
@@ -106,17 +110,23 @@ def test_same_of_a_kernel_smaller_than_its_stride_is_refused():
 
 
 def test_a_transposed_convolution_of_which_nothing_is_left_is_refused():
-    with pytest.raises(ShapeError, match=says("ConvTranspose2D (layers[0])", "leaves -1 x 0 pixels", "1 x 1")):
+    with pytest.raises(
+        ShapeError, match=says("ConvTranspose2D (layers[0])", "leaves -1 x 0 pixels", "1 x 1")
+    ):
         xcnn.Model([ConvTranspose2D(1, 3, padding=((2, 2), (2, 2)))], (1, 1, 2))
 
 
 def test_output_padding_as_large_as_the_stride_is_refused_when_the_model_is_built():
-    with pytest.raises(ShapeError, match=says("ConvTranspose2D (layers[0])", "output_padding is (2, 2)", "less than")):
+    with pytest.raises(
+        ShapeError, match=says("ConvTranspose2D (layers[0])", "output_padding is (2, 2)", "less than")
+    ):
         xcnn.Model([ConvTranspose2D(1, 2, stride=2, output_padding=2)], (1, 5, 4))
 
 
 def test_negative_output_padding_is_refused():
-    with pytest.raises(OptionError, match=says("ConvTranspose2D: output_padding is -1; needed an integer of at least 0")):
+    with pytest.raises(
+        OptionError, match=says("ConvTranspose2D: output_padding is -1; needed an integer of at least 0")
+    ):
         xcnn.Model([ConvTranspose2D(1, 2, output_padding=-1)], (1, 5, 4))
 
 
@@ -132,6 +142,6 @@ def test_the_signature_is_the_published_one():
 
     assert str(inspect.signature(Conv2D)) == (
         "(filters: 'int', kernel_size: 'Any', *, name: 'str | None' = None, trainable: 'bool' = True, "
-        "optimizer: 'Any' = None, stride: 'Any' = 1, padding: 'Any' = 0, dilation: 'Any' = 1, groups: 'int' = 1, "
-        "bias: 'bool' = True, activation: 'Any' = None, init: 'Any' = 'he_normal') -> None"
+        "optimizer: 'Any' = None, stride: 'Any' = 1, padding: 'Any' = 0, dilation: 'Any' = 1, "
+        "groups: 'int' = 1, bias: 'bool' = True, activation: 'Any' = None, init: 'Any' = 'he_normal') -> None"
     )

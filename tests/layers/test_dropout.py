@@ -39,7 +39,9 @@ def test_a_rate_of_zero_drops_nothing():
 def test_every_backend_draws_the_same_masks(other):
     passed = xcnn.Pass(7, 123)
     here = run(model(Dropout(0.3), Dropout(0.2)), passed)
-    np.testing.assert_array_equal(run(model(Dropout(0.3), Dropout(0.2), backend=other), xcnn.Pass(7, 123)), here)
+    np.testing.assert_array_equal(
+        run(model(Dropout(0.3), Dropout(0.2), backend=other), xcnn.Pass(7, 123)), here
+    )
 
 
 def test_the_mask_depends_on_seed_and_step_alone():

@@ -19,7 +19,18 @@ from xcnn.io.architecture import layer_from_json, layer_to_json
 from xcnn.layers import Layer
 
 every_layer = pytest.mark.parametrize("name", sorted(LAYERS))
-WITH_PARAMETERS = "BatchNorm2D Concat Conv2D ConvTranspose2D Dense Gate GroupNorm LayerNorm Sequential Sum".split()
+WITH_PARAMETERS = [
+    "BatchNorm2D",
+    "Concat",
+    "Conv2D",
+    "ConvTranspose2D",
+    "Dense",
+    "Gate",
+    "GroupNorm",
+    "LayerNorm",
+    "Sequential",
+    "Sum",
+]
 
 
 def built(drawn, backend, dtype="float64"):
@@ -93,7 +104,9 @@ def test_gradients_do_not_depend_on_whether_dx_is_asked_for(name, backend):
     for_random_layers(name, check)
 
 
-@pytest.mark.parametrize("name", ["AvgPool2D", "Conv2D", "Dense", "Gate", "MaxPool2D", "Normalize", "ReLU", "Sum"])
+@pytest.mark.parametrize(
+    "name", ["AvgPool2D", "Conv2D", "Dense", "Gate", "MaxPool2D", "Normalize", "ReLU", "Sum"]
+)
 def test_dx_is_not_computed_where_it_is_not_needed(name):
     def check(drawn):
         model, x = built(drawn, "numpy")
@@ -175,7 +188,7 @@ def test_evaluation_can_be_held_for_saliency(name, backend):
 @every_layer
 def test_nothing_is_kept_in_evaluation_and_backward_says_so(name):
     def check(drawn):
-        model, x = built(drawn, "numpy")
+        _, x = built(drawn, "numpy")
         y, saved = drawn.layer.forward(x)
         assert saved is None
         message = says(name, "backward got None", "hold=True")
@@ -233,7 +246,9 @@ def test_a_repr_names_the_type(name):
     for_random_layers(name, check, examples=1)
 
 
-@pytest.mark.parametrize("kind", [getattr(layers, n) for n in layers.__all__ if n != "Layer"], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind", [getattr(layers, n) for n in layers.__all__ if n != "Layer"], ids=lambda k: k.__name__
+)
 def test_name_trainable_and_optimizer_are_keywords_of_every_layer(kind):
     assert issubclass(kind, Layer)
     import inspect

@@ -126,14 +126,18 @@ def test_what_is_no_positive_integer_is_refused(name, value):
         KINDS[name](value)
 
 
-@pytest.mark.parametrize("name", ["Conv2D: kernel_size", "Conv2D: stride", "MaxPool2D: size", "UpSample2D: factor"])
+@pytest.mark.parametrize(
+    "name", ["Conv2D: kernel_size", "Conv2D: stride", "MaxPool2D: size", "UpSample2D: factor"]
+)
 @pytest.mark.parametrize("value", [(), (1,), (1, 2, 3), (0, 1), (1, -1), (1, (2, 3))])
 def test_what_is_no_pair_is_refused(name, value):
     with pytest.raises(OptionError, match=says(f"{name} is ", "needed")):
         KINDS[name](value)
 
 
-@pytest.mark.parametrize("make", [lambda p: Conv2D(1, 3, padding=p), lambda p: MaxPool2D(3, padding=p), ZeroPad2D])
+@pytest.mark.parametrize(
+    "make", [lambda p: Conv2D(1, 3, padding=p), lambda p: MaxPool2D(3, padding=p), ZeroPad2D]
+)
 @pytest.mark.parametrize("padding", [-1, 1.5, (1, 2, 3), ((1, 2), (3,)), ((1, 2), (3, -4)), None, (1, None)])
 def test_an_impossible_padding_is_refused(make, padding):
     with pytest.raises(OptionError, match=says("padding is", "needed")):

@@ -101,7 +101,9 @@ def test_every_layer_is_watched_inner_ones_first():
         model.layers.backward(y, saved)
     names = ["ReLU", "ReLU", "Sequential", "Sum", "Flatten", "Sequential"]
     assert told[:6] == [(name, "forward") for name in names]
-    assert told[6:] == [(name, "backward") for name in ("Flatten", "ReLU", "ReLU", "Sequential", "Sum", "Sequential")]
+    assert told[6:] == [
+        (name, "backward") for name in ("Flatten", "ReLU", "ReLU", "Sequential", "Sum", "Sequential")
+    ]
 
 
 # Forward is a function of its arguments and the State alone
@@ -197,7 +199,7 @@ def test_a_shared_layer_sums_its_gradients(backend):
 
 
 def test_a_shared_layer_is_counted_once():
-    model, layer = shared()
+    model, _ = shared()
     assert list(model.parameters()) == [f"layers[{i}].{k}" for i in (0, 1, 5) for k in "wb"]
     assert model.state.size == sum(p.size for p in model.parameters().values())
     assert [type(one).__name__ for one in model.walk()].count("Conv2D") == 2

@@ -31,7 +31,9 @@ def test_features_are_inferred_and_bias_is_optional():
 @pytest.mark.parametrize("shape", [(3, 4, 4), (4, 4)])
 def test_images_are_refused_naming_flatten(shape):
     text = ", ".join(map(str, shape))
-    with pytest.raises(ShapeError, match=says(f"Dense (layers[0]): x has shape (N, {text})", "put Flatten() before it")):
+    with pytest.raises(
+        ShapeError, match=says(f"Dense (layers[0]): x has shape (N, {text})", "put Flatten() before it")
+    ):
         xcnn.Model([Dense(2)], shape)
 
 
@@ -42,5 +44,7 @@ def test_flatten_is_row_major(backend):
 
 
 def test_an_unknown_initialiser_is_refused():
-    with pytest.raises(OptionError, match=says("Dense (layers[0])", "unknown initialiser 'zeroes'; did you mean 'zeros'?")):
+    with pytest.raises(
+        OptionError, match=says("Dense (layers[0])", "unknown initialiser 'zeroes'; did you mean 'zeros'?")
+    ):
         xcnn.Model([Dense(2, init="zeroes")], (3,))

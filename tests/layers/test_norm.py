@@ -123,7 +123,9 @@ def test_scales_and_shifts_are_no_weights():
 
 
 def test_groups_that_do_not_divide_the_channels_are_refused():
-    with pytest.raises(ShapeError, match=says("GroupNorm (layers[0]): groups is 3; needed a divisor of the 4 channels")):
+    with pytest.raises(
+        ShapeError, match=says("GroupNorm (layers[0]): groups is 3; needed a divisor of the 4 channels")
+    ):
         xcnn.Model([GroupNorm(3)], (4, 3, 5))
 
 
@@ -133,7 +135,9 @@ def test_inputs_that_are_neither_images_nor_features_are_refused(layer):
         xcnn.Model([layer], (4, 3))
 
 
-@pytest.mark.parametrize("make", [BatchNorm2D, lambda eps: GroupNorm(1, eps=eps), lambda eps: LayerNorm(eps=eps)])
+@pytest.mark.parametrize(
+    "make", [BatchNorm2D, lambda eps: GroupNorm(1, eps=eps), lambda eps: LayerNorm(eps=eps)]
+)
 @pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
 def test_an_eps_that_is_not_positive_is_refused(make, eps):
     with pytest.raises(OptionError, match=says("Norm", f"eps is {eps}; needed a positive number")):
@@ -168,7 +172,9 @@ def test_normalize_takes_arrays_of_statistics():
 
 
 def test_statistics_of_the_wrong_number_are_refused():
-    with pytest.raises(ShapeError, match=says("Normalize (layers[0]): mean has 3 values; needed 4, one per channel")):
+    with pytest.raises(
+        ShapeError, match=says("Normalize (layers[0]): mean has 3 values; needed 4, one per channel")
+    ):
         xcnn.Model([Normalize([1, 2, 3], 1.0)], (4, 3, 5))
 
 
@@ -196,5 +202,7 @@ def test_normalize_refuses_arrays_of_another_backend():
     for other in set(USABLE) - {"numpy"}:
         model = xcnn.Model([Normalize(0.5, 0.5), Dense(2)], (3,))
         there = xcnn.get_backend(other).asarray(np.ones((2, 3)), "float32")
-        with pytest.raises(DeviceMismatchError, match=says("Normalize (layers[0])", other, "numpy", f'model.to("{other}")')):
+        with pytest.raises(
+            DeviceMismatchError, match=says("Normalize (layers[0])", other, "numpy", f'model.to("{other}")')
+        ):
             model.forward(there)

@@ -30,7 +30,9 @@ def test_the_stride_is_the_size_by_default():
 
 def test_the_ragged_edge_is_dropped_unless_ceil():
     assert run(MaxPool2D(2), NUMBERS).shape == (2, 2)
-    np.testing.assert_array_equal(run(MaxPool2D(2, ceil=True), NUMBERS), [[6, 8, 9], [16, 18, 19], [21, 23, 24]])
+    np.testing.assert_array_equal(
+        run(MaxPool2D(2, ceil=True), NUMBERS), [[6, 8, 9], [16, 18, 19], [21, 23, 24]]
+    )
     np.testing.assert_array_equal(run(AvgPool2D(2, ceil=True), NUMBERS)[-1], [20.5, 22.5, 24])
 
 
@@ -41,7 +43,9 @@ def test_a_ceil_window_must_start_inside_the_image_or_its_leading_padding():
 
 
 def test_padding_never_wins():
-    np.testing.assert_array_equal(run(MaxPool2D(3, stride=3, padding=1), -NUMBERS - 1.0), [[-1, -3], [-11, -13]])
+    np.testing.assert_array_equal(
+        run(MaxPool2D(3, stride=3, padding=1), -NUMBERS - 1.0), [[-1, -3], [-11, -13]]
+    )
 
 
 def test_padding_counts_in_the_mean_unless_told_otherwise():
@@ -61,7 +65,9 @@ def test_global_pools_give_one_number_per_channel():
 @pytest.mark.parametrize("layer", [GlobalAvgPool2D(), GlobalMaxPool2D(), MaxPool2D(1), AvgPool2D(1)])
 def test_features_are_no_images(layer):
     kind = type(layer).__name__
-    with pytest.raises(ShapeError, match=says(f"{kind} (layers[0]): x has shape (N, 7); needed images (N, C, H, W)")):
+    with pytest.raises(
+        ShapeError, match=says(f"{kind} (layers[0]): x has shape (N, 7); needed images (N, C, H, W)")
+    ):
         xcnn.Model([layer], (7,))
 
 

@@ -31,5 +31,7 @@ def test_flatten_of_features_is_nothing():
 
 def test_upsampling_repeats_pixels(backend):
     model = xcnn.Model([UpSample2D((1, 2))], (1, 2, 2), backend=backend)
-    np.testing.assert_array_equal(model.predict([[[[1.0, 2.0], [3.0, 4.0]]]]), [[[[1, 1, 2, 2], [3, 3, 4, 4]]]])
+    np.testing.assert_array_equal(
+        model.predict([[[[1.0, 2.0], [3.0, 4.0]]]]), [[[[1, 1, 2, 2], [3, 3, 4, 4]]]]
+    )
     assert xcnn.Model([UpSample2D()], (1, 2, 3)).output_shape == (1, 4, 6)

@@ -84,7 +84,10 @@ def test_outputs_that_are_not_finite_are_refused():
     model = plain()
     for bad in (np.nan, np.inf):
         model.layers[3].b.value = [bad, 0, 0]
-        with pytest.raises(DataError, match=says("evaluate: the loss is not finite")), np.errstate(all="ignore"):
+        with (
+            pytest.raises(DataError, match=says("evaluate: the loss is not finite")),
+            np.errstate(all="ignore"),
+        ):
             model.evaluate(X, Y)
 
 

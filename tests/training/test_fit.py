@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import xcnn
-from tests.nets import SHAPE, assert_same, full, host, plain, stripes
+from tests.nets import assert_same, full, host, plain, stripes
 from tests.ops.checks import says
 from xcnn.data import Loader, RandomShift, Split
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
-from xcnn.layers import Dense, Flatten, LogSoftmax, Sigmoid, Softmax
 
 X, Y = stripes()
 HOT = np.eye(3)[Y]
@@ -167,7 +166,9 @@ def test_a_validation_fraction_is_split_off_class_by_class():
     assert len(seen) == 36
     assert np.bincount(held.y).tolist() == [4, 4, 4]
     assert history["val_loss"] == [pytest.approx(model.evaluate(held.x, held.y)["loss"])]
-    assert plain().fit(X, Y, validation=0.25, seed=3) == plain().fit(train.x, train.y, validation=held, seed=3)
+    assert plain().fit(X, Y, validation=0.25, seed=3) == plain().fit(
+        train.x, train.y, validation=held, seed=3
+    )
 
 
 def test_validation_may_be_a_split_or_lists():
@@ -189,71 +190,15 @@ def test_what_is_no_validation_is_refused_before_the_first_step(validation):
 def test_validation_data_that_do_not_fit_are_refused_before_the_first_step():
     model = plain()
     before = host(model)
-    for x, y, error in ((X[:, :, :7], Y, ShapeError), (X, Y[:-1], ShapeError), (X, Y + 1, DataError), (X[:0], Y[:0], DataError)):
+    for x, y, error in (
+        (X[:, :, :7], Y, ShapeError),
+        (X, Y[:-1], ShapeError),
+        (X, Y + 1, DataError),
+        (X[:0], Y[:0], DataError),
+    ):
         with pytest.raises(error):
             model.fit(X, Y, validation=(x, y))
         assert_same(host(model), before)
-
-
-# Losses and endings
-
-
-@pytest.mark.parametrize(
-    ("ending", "loss", "labels"),
-    [
-        (None, "cross_entropy", Y),
-        (None, "cross_entropy", HOT),
-        (Softmax, "cross_entropy", Y),
-        (LogSoftmax, "cross_entropy", Y),
-        (Sigmoid, "cross_entropy", Y),
-        (None, "binary_cross_entropy", Y),
-        (Sigmoid, "binary_cross_entropy", HOT),
-        (Softmax, "binary_cross_entropy", Y),  # a report that we follow trains so
-        (Softmax, "mse", HOT),
-        (None, "mse", Y),
-        (Sigmoid, "mae", HOT),
-        (None, xcnn.losses.Huber(0.5), HOT),
-        (None, xcnn.losses.CrossEntropy(0.1, [1, 2, 3]), Y),
-    ],
-)
-def test_every_loss_with_every_ending_goes_down(ending, loss, labels, backend):
-    layers = [Flatten(), Dense(3), *([ending()] if ending else [])]
-    model = xcnn.Model(layers, SHAPE, backend=backend)
-    history = model.fit(X, labels, epochs=6, batch_size=16, loss=loss, optimizer=xcnn.optim.Adam(0.02))
-    assert history["loss"][-1] < 0.8 * history["loss"][0]
-    assert model.evaluate(X, labels)["loss"] == pytest.approx(history["loss"][-1], rel=0.5)
-
-
-@pytest.mark.parametrize(("ending", "loss"), [(Softmax, "cross_entropy"), (LogSoftmax, "cross_entropy"), (Sigmoid, "binary_cross_entropy")])
-def test_a_model_that_ends_in_its_losss_pair_trains_as_on_logits(ending, loss, backend):
-    with_, without = (
-        xcnn.Model([Flatten(), Dense(3), *kinds], SHAPE, backend=backend) for kinds in ([ending()], [])
-    )
-    options = {"epochs": 2, "loss": loss, "optimizer": ADAM}
-    assert with_.fit(X, Y, **options) == without.fit(X, Y, **options)
-    assert_same(host(with_), host(without))
-
-
-def test_a_pair_stays_finite_where_probabilities_are_0(backend):
-    model = xcnn.Model([Flatten(), Dense(3, activation="softmax")], SHAPE, backend=backend)
-    model.layers[1].b.value = [1e4, 0.0, -1e4]
-    history = model.fit(X, np.full(48, 2), optimizer=xcnn.optim.SGD(0.1))
-    assert history["loss"][0] > 1e4
-
-
-def test_regressions_report_no_accuracy():
-    model = xcnn.Model([Flatten(), Dense(2)], SHAPE)
-    targets = np.stack([X.mean((1, 2, 3)), X.std((1, 2, 3))], 1)
-    history = model.fit(X, targets, loss="mse", epochs=2, metrics=["mean_absolute_error"], validation=0.25)
-    assert list(history) == ["loss", "mean_absolute_error", "learning_rate", "val_loss", "val_mean_absolute_error"]
-
-
-def test_images_may_be_targets():
-    from xcnn.layers import Conv2D
-
-    model = xcnn.Model([Conv2D(1, 3, padding="same")], SHAPE)
-    history = model.fit(X, X, loss="mse", epochs=5, optimizer=ADAM)
-    assert history["loss"][-1] < history["loss"][0]
 
 
 # Bad input
@@ -275,7 +220,7 @@ def test_images_may_be_targets():
         (None, Y, xcnn.Error, "needed"),
         (X, 3, xcnn.Error, "needed"),
     ],
-)  # fmt: skip
+)
 def test_data_that_do_not_fit_are_refused_before_the_first_step(x, y, error, message):
     model = plain()
     before = host(model)

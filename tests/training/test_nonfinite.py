@@ -96,6 +96,17 @@ def test_a_parameter_that_is_nan_is_traced_to_its_layer(backend):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("number", "label"), [(0, "Conv2D (layers[0])"), (6, "Dense (layers[6])"), (7, "Dense (layers[7])")]
+)
+def test_a_layer_is_named_with_and_without_an_activation(number, label, backend):
+    model = full(backend=backend)
+    w = host(model)[f"layers[{number}].w"]
+    w[0] = np.inf
+    model.layers[number].w.value = w
+    assert refuses(model).where == label
+
+
 def test_a_layer_inside_others_is_named_by_its_place(backend):
     layers = [Flatten(), Sequential(Dense(4), Dense(5, name="bad", activation="relu")), Dense(3)]
     model = xcnn.Model(layers, SHAPE, backend=backend)

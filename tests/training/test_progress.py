@@ -54,7 +54,9 @@ def test_without_rich_each_epoch_is_a_line(monkeypatch, capsys):
     history = plain().fit(X, Y, epochs=2, progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    want = rf"epoch 2/2  loss {history['loss'][1]:.4f}  accuracy {history['accuracy'][1]:.4f}  [\d,]+ images/s"
+    want = (
+        rf"epoch 2/2  loss {history['loss'][1]:.4f}  accuracy {history['accuracy'][1]:.4f}  [\d,]+ images/s"
+    )
     assert re.fullmatch(want, lines[1])
 
 

@@ -9,7 +9,9 @@ from tests.conftest import USABLE
 from tests.nets import full, stripes
 from xcnn import optim
 
-pytestmark = pytest.mark.skipif("strict" not in USABLE, reason="needs array-api-strict, whose reads can be forbidden")
+pytestmark = pytest.mark.skipif(
+    "strict" not in USABLE, reason="needs array-api-strict, whose reads can be forbidden"
+)
 X, Y = stripes()
 READS = ("__float__", "__bool__", "__int__", "__index__", "__complex__", "__array__")
 
@@ -40,12 +42,16 @@ def forbid(monkeypatch):
         optim.Adagrad(),
     ],
 )
-@pytest.mark.parametrize("loss", ["cross_entropy", xcnn.losses.CrossEntropy(0.1, [1, 2, 3]), "binary_cross_entropy"])
+@pytest.mark.parametrize(
+    "loss", ["cross_entropy", xcnn.losses.CrossEntropy(0.1, [1, 2, 3]), "binary_cross_entropy"]
+)
 def test_a_step_reads_nothing(optimizer, loss, forbid):
     model = full(backend="strict")
     model.layers[6].optimizer = optim.SGD(0.1)
     model.layers[0].trainable = False
-    trainer = xcnn.Trainer(model, optimizer=optimizer, loss=loss, schedule="cosine", epochs=2, steps_per_epoch=2)
+    trainer = xcnn.Trainer(
+        model, optimizer=optimizer, loss=loss, schedule="cosine", epochs=2, steps_per_epoch=2
+    )
     x = model.accept(X)
     y = trainer.loss.accept(Y, len(X), model.output_shape, model.backend, model.dtype)
     trainer.advance(x, y)  # what is made once may be made by reading

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from xcnn.errors import Error
 
-__all__ = ["BackendOption", "DebugOption", "commanded", "complain", "note", "say"]
+__all__ = ["BackendOption", "DebugOption", "commanded", "complain", "note", "plural", "say"]
 
 BackendOption: TypeAlias = Annotated[
     str | None, typer.Option(help='Where it runs: "numpy", "torch", "torch:cuda", "cupy", "auto", ...')
@@ -28,6 +28,11 @@ def _console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def plural(count: int, thing: str, /) -> str:
+    """Return `count` of a `thing`: "1 epoch", "2,000 epochs"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def say(what: Any = "", /, *, style: str | None = None) -> None:

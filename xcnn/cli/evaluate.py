@@ -88,9 +88,8 @@ def _chosen(model: Model, run: RunConfig | None, data: str | None) -> DataSpec:
             "needed a model trained on optdigits, or --data digits"
         )
         raise DataError(msg, where="--data optdigits")
-    names = class_names(model)
-    some = set(names) < set(SETS[spec.name].classes)
-    return spec.model_copy(update={"classes": list(names)}) if some else spec
+    some = model.classes is not None and set(model.classes) < set(SETS[spec.name].classes)
+    return spec.model_copy(update={"classes": list(class_names(model))}) if some else spec
 
 
 def _check(model: Model, images: DataSet) -> None:
@@ -101,6 +100,7 @@ def _check(model: Model, images: DataSet) -> None:
         msg = f"has images of {came}; the model needs {needed} (channels x rows x columns)"
         raise ShapeError(msg, where=images.name)
     names = class_names(model)
-    if names != tuple(images.classes):
+    fits = len(names) == len(images.classes) if model.classes is None else names == tuple(images.classes)
+    if not fits:
         msg = f"has the classes {', '.join(images.classes)}; the model knows {', '.join(names)}"
         raise DataError(msg, where=images.name)

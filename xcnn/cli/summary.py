@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
+from xcnn.cli.console import plural
 from xcnn.cli.report import Report
 from xcnn.cli.system import blas, cores, versions, warnings
 from xcnn.data import DataSet
@@ -51,7 +52,7 @@ class Run:
     def story(self) -> str:
         """What happened, in one sentence."""
         whole = self.history.epochs - self.history.interrupted
-        epochs = f"{self.history.epochs} epoch{'s' if self.history.epochs > 1 else ''}"
+        epochs = plural(self.history.epochs, "epoch")
         rate = f" ({self.images * whole / self.seconds:,.0f} images/s)" if whole else ""
         kept = f"; kept the values of epoch {self.best}, the best in validation" if self.best else ""
         return f"Learned for {self.seconds:.1f} s in {epochs}{rate}{kept}"

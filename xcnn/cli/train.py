@@ -8,22 +8,24 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from xcnn import plots
 from xcnn.backend import get_backend
 from xcnn.callbacks import EarlyStopping
-from xcnn.cli.console import BackendOption, DebugOption, commanded, note, say
+from xcnn.cli.console import BackendOption, DebugOption, commanded, note, plural, say
 from xcnn.cli.report import Report, measure
 from xcnn.cli.runs import CONFIG, MODEL, choose_folder, make_folder, named_data
 from xcnn.cli.summary import Run, summary
 from xcnn.data import DataSet
-from xcnn.errors import Error
+from xcnn.errors import DataError, Error, NonFiniteError
 from xcnn.io.config import RunConfig, load_config
 from xcnn.io.data_spec import DataSpec
 from xcnn.layers import Conv2D
 from xcnn.model import Model
 from xcnn.summary import summarize
+from xcnn.training import History
 
 __all__ = ["default_config", "train"]
 
@@ -75,9 +77,11 @@ def train(
     run = run.model_copy(update=given)
     folder = choose_folder(out, name, run.data.label)
     run = run.model_copy(update={"backend": get_backend(run.backend).name})
-    images = run.load_data()
     if config is None:
+        run, images = _default_data(run)
         run = _fitted(run, images, epochs)
+    else:
+        images = run.load_data()
     try:
         model = run.build_model(images)
     except Error as error:
@@ -117,6 +121,20 @@ def _other_data(spec: DataSpec, name: str) -> DataSpec:
     return spec.model_copy(update={"name": other.name, "path": other.path, **kept})
 
 
+def _default_data(run: RunConfig) -> tuple[RunConfig, DataSet]:
+    """Return the default run and its images; those of a folder are made alike if they are not."""
+    try:
+        return run, run.load_data()
+    except DataError:
+        if run.data.path is None:
+            raise
+    alike = run.data.model_copy(update={"size": [32, 32], "grey": False})
+    run = run.model_copy(update={"data": alike})
+    images = run.load_data()
+    note("note: the images differ in size or colour: all are made 3 x 32 x 32 (a configuration can say more)")
+    return run, images
+
+
 def _fitted(run: RunConfig, images: DataSet, epochs: int | None) -> RunConfig:
     """Return the default run for any data: as many outputs as classes, fewer epochs for more images."""
     content = run.to_dict()
@@ -135,12 +153,18 @@ def _learn(run: RunConfig, model: Model, images: DataSet, folder: Path) -> Run:
     if validation is not None and not any(spec.root.name == "early_stopping" for spec in run.callbacks):
         keep = EarlyStopping("val_loss", patience=run.epochs)  # never stops; keeps the best
     start = time.perf_counter()
-    history = run.fit(model, images, callbacks=[keep] if keep else [], folder=folder)
+    try:
+        with np.errstate(all="ignore"):  # what is not finite ends training with an error that says where
+            history = run.fit(model, images, callbacks=[keep] if keep else [], folder=folder)
+    except NonFiniteError as error:
+        if error.history is not None and error.history.epochs:
+            _keep(model, error.history, folder)
+            note(f"Kept in {folder}: the model as it was then, and its history")
+        raise
     seconds = time.perf_counter() - start
     if not history.epochs:
         raise KeyboardInterrupt
-    model.save(folder / MODEL)
-    history.save(folder / "history.json")
+    _keep(model, history, folder)
     best = None if keep is None or keep.best_epoch is None else keep.best_epoch + 1
     done = Run(run, model, images, len(train.y), history, seconds, best)
     if history.interrupted:
@@ -148,6 +172,13 @@ def _learn(run: RunConfig, model: Model, images: DataSet, folder: Path) -> Run:
     say(done.story)
     say()
     return done
+
+
+def _keep(model: Model, history: History, folder: Path) -> None:
+    """Write what was learned, at once."""
+    model.save(folder / MODEL)
+    history.save(folder / "history.json")
+    plots.learning_curves(history, path=folder / "learning_curves.png")
 
 
 def _introduce(run: RunConfig, model: Model, images: DataSet, n: int, held_out: int) -> None:
@@ -164,7 +195,7 @@ def _introduce(run: RunConfig, model: Model, images: DataSet, n: int, held_out: 
     steps = -(-n // run.batch_size)
     how = [run.loss.root.name, f"{run.optimizer.root.name} {run.optimizer.make().lr:g}"]
     how += [run.schedule.root.name] if run.schedule else []
-    plan = f"{run.epochs} epochs of {steps:,} steps of {run.batch_size} images"
+    plan = f"{plural(run.epochs, 'epoch')} of {plural(steps, 'step')} of {plural(run.batch_size, 'image')}"
     say(f"{', '.join(how)}; {plan}; seed {run.seed}; backend {model.backend.name}")
 
 
@@ -172,7 +203,6 @@ def _write(done: Run, report: Report, folder: Path) -> None:
     """Write what there is to see, and say what there is."""
     written = {MODEL: "the model", "history.json": "loss and accuracy of each epoch"}
     written[CONFIG] = f"the run: xcnn train {folder / CONFIG} does it again"
-    plots.learning_curves(done.history, path=folder / "learning_curves.png")
     written["learning_curves.png"] = "how training went"
     written |= report.draw(folder)
     if any(isinstance(layer, Conv2D) for layer in done.model.walk()):

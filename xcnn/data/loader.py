@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -176,8 +177,8 @@ def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
             ready.put((None, error))
 
     thread = threading.Thread(target=work, name="xcnn-loader", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             batch, error = ready.get()
             if error is not None:
@@ -190,4 +191,14 @@ def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
         while not ready.empty():  # make room: the thread may wait to put its batch
             ready.get_nowait()
         if thread is not threading.current_thread():  # there, too, the garbage collector may close this
+            _join(thread)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for the end of a thread, also of one whose start Ctrl-C interrupted: it may be about to begin."""
+    for _ in range(100):
+        try:
             thread.join()
+            return
+        except RuntimeError:
+            time.sleep(0.001)

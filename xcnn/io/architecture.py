@@ -35,6 +35,8 @@ def _plain(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, (initializers.Constant, initializers.Uniform, initializers.Scaled)):
         names = {init: name for name, init in initializers.NAMES.items()}
         return names.get(value, "zeros")  # the values are in the file; how they began is not needed
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a NumPy scalar
+        value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if callable(value):

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from xcnn import layers, metrics
-from xcnn.data import Compose, DataSet
+from xcnn.data import Compose, DataSet, channel_statistics
 from xcnn.errors import ConfigError, Error
 from xcnn.io.data_spec import DataSpec
 from xcnn.io.json_text import format_json, read_json
@@ -182,7 +182,7 @@ class RunConfig(Spec):
         chain = [layer.make() for layer in self.layers]
         first: list[layers.Layer] = []
         if self.data.normalize:
-            first = [layers.Normalize(*self.data.statistics(self.data.parts(data, self.seed)[0]))]
+            first = [layers.Normalize(*channel_statistics(self.data.parts(data, self.seed)[0].x))]
         shape = tuple(data.train.x.shape[1:])
         try:
             model = Model(

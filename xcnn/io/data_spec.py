@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from xcnn import data
 from xcnn.data.sets import SETS
 from xcnn.errors import suggest
 from xcnn.io.refusals import refusal
-from xcnn.io.spec import Spec
+from xcnn.io.spec import Described, Spec
 from xcnn.io.specs import AnyAugmentation
 
 __all__ = ["DataSpec"]
@@ -35,8 +35,8 @@ _LIST = {"type": "array", "items": _NAME_OR_LABEL, "minItems": 1}
 _TWO = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
 
 _Name: Any = Literal[tuple(SETS)]
-_Classes: TypeAlias = Annotated[list[Any], AfterValidator(_check_classes), WithJsonSchema(_LIST)]
-_Size: TypeAlias = Annotated[list[int], AfterValidator(_check_size), WithJsonSchema(_TWO)]
+_Classes: TypeAlias = Annotated[list[Any], AfterValidator(_check_classes), Described(_LIST)]
+_Size: TypeAlias = Annotated[list[int], AfterValidator(_check_size), Described(_TWO)]
 
 
 class DataSpec(Spec):
@@ -182,24 +182,3 @@ class DataSpec(Spec):
         if self.validation is None:
             return images.train, None
         return data.split(images.train.x, images.train.y, self.validation, seed=seed)
-
-    def statistics(self, train: data.Split, /) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel, to normalise by.
-
-        Parameters
-        ----------
-        train : Split
-            From `parts`.
-
-        Returns
-        -------
-        mean, std : tuple of float
-            One per channel; a constant channel gets 1.
-
-        Raises
-        ------
-        DataError
-            If pixels are not finite.
-        """
-        mean, std = data.channel_statistics(train.x)
-        return mean, tuple(s or 1.0 for s in std)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from xcnn import losses
+from xcnn.backend import get_backend
+from xcnn.build import at_most
 from xcnn.errors import Error, FileError
 from xcnn.files import write_atomically
 from xcnn.io.architecture import layer_from_json, layer_to_json
@@ -53,7 +55,7 @@ def save(model: Model, path: str | Path, /) -> None:
     from safetensors.numpy import save as to_bytes
 
     loss = None
-    if model.loss is not None:
+    if model.loss is not None and type(model.loss) is losses.NAMES.get(model.loss.name):
         options = {f.name: getattr(model.loss, f.name) for f in dataclasses.fields(model.loss) if f.init}  # type: ignore[arg-type]
         loss = {"name": model.loss.name, **options}
     try:
@@ -68,7 +70,7 @@ def save(model: Model, path: str | Path, /) -> None:
             "dtype": model.dtype,
             "seed": model.seed,
             "loss": loss,
-            "classes": model.classes,
+            "classes": None if model.classes is None else [str(name) for name in model.classes],
             "layers": tree["layers"],
         }
     )
@@ -104,6 +106,7 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
         If the file is missing, truncated, altered, no model of xcnn, or of a newer format, or if names or
         shapes do not match its layers. Nothing is unpickled.
     """
+    backend = get_backend(backend)
     metadata, tensors = _read(Path(path))
     try:
         content = json.loads(metadata["xcnn"])
@@ -120,9 +123,10 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
     try:
         made: list[Any] = [None]  # the outermost Sequential is number 0
         layers = [layer_from_json(plain, custom, made=made) for plain in content["layers"]]
-        model = Model(
-            layers, content["input_shape"], seed=content["seed"], dtype=content["dtype"], backend=backend
-        )
+        with at_most(sum(a.size for a in tensors.values())):
+            model = Model(
+                layers, content["input_shape"], seed=content["seed"], dtype=content["dtype"], backend=backend
+            )
         if content["loss"] is not None:
             options = dict(content["loss"])
             model.loss = losses.NAMES[options.pop("name")](**options)
@@ -134,7 +138,7 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
         msg = f"its description is not valid: {type(error).__name__}: {error}"
         raise FileError(msg, where=str(path)) from error
     named: dict[str, Any] = {**model.parameters(), **model.buffers()}
-    _match(named, tensors, str(path))
+    _match(named, tensors, model.dtype, str(path))
     for name, holder in named.items():
         holder.value = tensors[name]
     return model
@@ -149,19 +153,22 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         msg = f"cannot be read as a model: truncated, or no safetensors file ({error})"
         raise FileError(msg, where=str(path)) from error
 
 
-def _match(named: dict[str, Any], tensors: dict[str, np.ndarray], path: str) -> None:
-    """Refuse names or shapes other than the layers'."""
+def _match(named: dict[str, Any], tensors: dict[str, np.ndarray], dtype: str, path: str) -> None:
+    """Refuse names, shapes or dtypes other than the layers'."""
     missing, extra = sorted(set(named) - set(tensors)), sorted(set(tensors) - set(named))
     if missing or extra:
         lacks, more = ", ".join(missing) or "nothing", ", ".join(extra) or "nothing"
         msg = f"it lacks {lacks} that its layers need, and has {more} that they don't"
         raise FileError(msg, where=path)
     for name, holder in named.items():
+        if tensors[name].dtype.name != dtype:
+            msg = f"{name} has dtype {tensors[name].dtype}; the model has {dtype}"
+            raise FileError(msg, where=path)
         if tensors[name].shape != holder.shape:
             msg = f"{name} has shape {tensors[name].shape}; its layer needs {holder.shape}"
             raise FileError(msg, where=path)

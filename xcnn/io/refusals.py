@@ -173,7 +173,8 @@ def _misnamed(value: Any, context: Mapping[str, Any], bare: bool) -> list[tuple[
     if not isinstance(value, dict):
         return [("", f"got {shown(value)}; needed a name, or an object with {key!r} and options")]
     if key not in value:
-        return [(key, f"is missing; needed the name of a {group}")]
+        article = "an" if group[0] in "aeiou" else "a"
+        return [(key, f"is missing; needed the name of {article} {group}")]
     known = [name for _, name in re.findall(r"'(\w+):([^']+)'", context["expected_tags"])]
     name = value[key]
     ending = suggest(name, known) if isinstance(name, str) else "; needed a name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, RootModel, model_validator
 from xcnn.errors import Error
 from xcnn.io.refusals import refusal, refuse
 
-__all__ = ["Choice", "Spec", "words_of"]
+__all__ = ["Choice", "Described", "Spec", "words_of"]
 
 
 class Spec(BaseModel):
@@ -133,6 +134,23 @@ class Choice(RootModel[Any]):
             A layer, an optimizer, ...
         """
         return self.root.make()
+
+
+class Described:
+    """An annotation that says how the schema describes an option which only its constructor can check.
+
+    Parameters
+    ----------
+    schema : dict
+        JSON Schema.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.schema = schema
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Return a copy: pydantic writes into it."""
+        return copy.deepcopy(self.schema)
 
 
 def words_of(kind: type) -> dict[str, tuple[tuple[str, ...], str]]:

@@ -13,11 +13,11 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, WithJsonSchema, create_model
+from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, create_model
 
 from xcnn import callbacks, initializers, layers, losses, optim, schedules
 from xcnn.data import augment
-from xcnn.io.spec import Choice, Spec, words_of
+from xcnn.io.spec import Choice, Described, Spec, words_of
 from xcnn.layers.activation import NAMES as ACTIVATIONS
 
 __all__ = [
@@ -40,8 +40,9 @@ _NUMBERS = {"type": "array", "items": {"type": "number"}}
 _CHANNELS = {"anyOf": [{"type": "number"}, _NUMBERS]}
 _EXTENTS = {"type": "array", "items": {"type": "integer"}}
 
-# Options whose annotation says too little, by name. What is only described here, the constructor checks.
-_OPTIONS: dict[str, Any] = {
+# Options whose annotation says too little, by name: their types, or for those that only the constructor can
+# check, how the schema describes them.
+_TYPES: dict[str, Any] = {
     "activation": "AnyActivation | None",
     "body": "AnyLayer",
     "layers": "list[AnyLayer]",
@@ -50,12 +51,14 @@ _OPTIONS: dict[str, Any] = {
     "init": Literal[tuple(initializers.NAMES)],
     "path": str,
     "class_weights": list[float] | None,
-    **{name: Annotated[Any, WithJsonSchema(_CHANNELS)] for name in ("mean", "std")},
-    "padding": Annotated[Any, WithJsonSchema(_PADDING)],
-    "shape": Annotated[Any, WithJsonSchema(_EXTENTS)],
-    "stride": Annotated[Any, WithJsonSchema({"anyOf": [*_SIZE["anyOf"], {"type": "null"}]})],
 }
-_SIZES = ("kernel_size", "size", "dilation", "output_padding", "factor")  # where annotated as Any
+_SHAPES: dict[str, Any] = {
+    **dict.fromkeys(("kernel_size", "size", "dilation", "output_padding", "factor"), _SIZE),
+    **dict.fromkeys(("mean", "std"), _CHANNELS),
+    "padding": _PADDING,
+    "shape": _EXTENTS,
+    "stride": {"anyOf": [*_SIZE["anyOf"], {"type": "null"}]},
+}
 
 
 def spec_of(group: str, name: str, kind: Any, defaults: Mapping[str, Any], key: str, /) -> type[Spec]:
@@ -87,10 +90,10 @@ def spec_of(group: str, name: str, kind: Any, defaults: Mapping[str, Any], key: 
         hint = hints.get(option, Any)
         if choices:
             hint = Literal[choices]
-        elif not _is_plain(hint) or option in ("body", "layers"):
-            if option in _SIZES:
-                hint = Annotated[Any, WithJsonSchema(_SIZE)]
-            hint = _OPTIONS.get(option, hint)
+        elif option in _TYPES and not _is_plain(hint):
+            hint = _TYPES[option]
+        elif option in _SHAPES and not _is_plain(hint):
+            hint = Annotated[Any, Described(_SHAPES[option])]
         fields[option] = (hint, Field(default))
     made = create_model(f"{group}_{name}", __base__=Spec, __module__=__name__, **fields)
     made.kind, made.key = kind, key

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import OptionError, suggest
-from xcnn.layer import Layer
+from xcnn.errors import ShapeError, lookup
+from xcnn.layer import Layer, Shape
 
 __all__ = [
     "ELU",
@@ -144,8 +144,21 @@ class Tanh(Elementwise):
         return ops.tanh(x)
 
 
+class Normalized(Elementwise):
+    """An activation along one axis."""
+
+    axis: int
+
+    def build(self, input_shape: Shape, make: Any) -> Shape:
+        """Refuse an axis that the input lacks."""
+        if not -len(input_shape) <= self.axis <= len(input_shape):
+            msg = f"axis is {self.axis}; x has shape (N, {', '.join(map(str, input_shape))})"
+            raise ShapeError(msg)
+        return input_shape
+
+
 @dataclass(eq=False)
-class Softmax(Elementwise):
+class Softmax(Normalized):
     """Turn logits (N, K) into probabilities. Pairs with the loss cross_entropy.
 
     Parameters
@@ -162,7 +175,7 @@ class Softmax(Elementwise):
 
 
 @dataclass(eq=False)
-class LogSoftmax(Elementwise):
+class LogSoftmax(Normalized):
     """Turn logits (N, K) into log-probabilities. Pairs with the loss cross_entropy.
 
     Parameters
@@ -214,7 +227,4 @@ def activation_layer(activation: str | Layer | None, /) -> Layer:
         return activation
     if activation is None:
         return Identity()
-    if activation not in NAMES:
-        msg = f"unknown activation {activation!r}{suggest(str(activation), NAMES)}"
-        raise OptionError(msg)
-    return NAMES[activation]()
+    return lookup(activation, NAMES, "activation")()

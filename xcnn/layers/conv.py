@@ -175,6 +175,11 @@ class ConvTranspose2D(Convolution):
         """Declare w and b."""
         c, image = self.check_groups(input_shape)
         extra = pair(self.output_padding, "ConvTranspose2D: output_padding", 0)
+        if any(e >= max(s, d) for e, s, d in zip(extra, self.steps, self.spacing, strict=True)):
+            msg = (
+                f"output_padding is {extra}; needed less than stride {self.steps} or dilation {self.spacing}"
+            )
+            raise ShapeError(msg)
         reach = [d * (k - 1) + 1 for k, d in zip(self.size, self.spacing, strict=True)]
         if self.padding == "same":  # OH = H stride: cut off what the kernel reaches beyond its stride
             if any(r < s for r, s in zip(reach, self.steps, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -77,6 +78,12 @@ class BatchNorm2D(Norm):
     _: KW_ONLY
     momentum: float = 0.1
     eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum <= 1:
+            msg = f"BatchNorm2D: momentum is {self.momentum!r}; needed 0 <= momentum <= 1"
+            raise OptionError(msg)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Declare w, b and the running statistics."""
@@ -196,8 +203,13 @@ class Normalize(Elementwise):
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             value = getattr(self, name)
-            setattr(self, name, tuple(map(float, value)) if hasattr(value, "__len__") else float(value))
-        if not all(0 <= s < float("inf") for s in (self.std if isinstance(self.std, tuple) else (self.std,))):
+            single = getattr(value, "shape", None) == () or not hasattr(value, "__len__")
+            setattr(self, name, float(value) if single else tuple(map(float, value)))
+        mean, std = (v if isinstance(v, tuple) else (v,) for v in (self.mean, self.std))
+        if not all(map(math.isfinite, mean)):
+            msg = f"Normalize: mean is {self.mean}; needed finite numbers"
+            raise OptionError(msg)
+        if not all(0 <= s < math.inf for s in std):
             msg = f"Normalize: std is {self.std}; needed no negative numbers"
             raise OptionError(msg)
 

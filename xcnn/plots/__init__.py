@@ -1,7 +1,7 @@
 """Figures, each by one call: they return a matplotlib Figure and save it where `path` is given.
 
-No window is opened and pyplot is not used, so they work without a display. Colours are those of Okabe and Ito,
-and no message rests on colour alone.
+No window is opened and pyplot is not used, so they work without a display. Colours are those of Okabe and
+Ito, and no message rests on colour alone.
 """
 
 from xcnn.errors import Error

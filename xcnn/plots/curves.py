@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from xcnn.errors import DataError
 from xcnn.plots.style import BLUE, GREY, INK, VERMILION, Saved, figure, finish, styled
@@ -83,14 +83,14 @@ def _panel(axes: Any, name: str, history: Mapping[str, Sequence[float]]) -> None
     _scale(axes, name, np.concatenate([np.asarray(values, float)[settled:] for _, values, _, _ in lines]))
     if len(held_out) > 1:
         _mark_best(axes, name, np.asarray(held_out, float))
-    if len(lines) > 1:
+    if lines[0][0]:
         axes.legend(frameon=False, loc="best", handlelength=2.4)
 
 
 def _scale(axes: Any, name: str, values: np.ndarray) -> None:
     """Choose the axis: per cent for accuracies, logarithmic where values span more than a decade."""
     if name.endswith("accuracy"):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
         low = float(values.min())
         axes.set_ylim(max(low - 0.06 * (1 - low) - 0.002, 0.0), 1 + 0.04 * (1 - low) + 0.001)
     elif values.min() > 0 and values.max() > 10 * values.min() and name != "learning_rate":

@@ -85,12 +85,21 @@ def predictions(
         axes.set_axis_off()
     for axes, n in zip(grid.flat, order, strict=False):
         _picture(axes, x[n], names[guess[n]], float(sure[n]), names[y[n]] if wrong[n] else None)
-    shown = int(wrong[order].sum())
-    of = f"all {shown}" if shown == wrong.sum() else f"{shown} of the {wrong.sum()}"
-    rest = f"right ones, the least sure first ({len(order) - shown})"
-    told = f"Misclassified ({of}, orange), then {rest}" if shown else "None is wrong; " + rest
+    told = _told(int(wrong.sum()), int(wrong[order].sum()), len(order))
     made.suptitle(told, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return finish(made, path)
+
+
+def _told(wrong: int, shown: int, images: int) -> str:
+    """Return the title: `shown` of all the `wrong` ones are among the `images` in the picture."""
+    parts = []
+    if shown:
+        parts.append(
+            f"misclassified: all {wrong}" if shown == wrong else f"misclassified: {shown} of {wrong}"
+        )
+    if images > shown:
+        parts.append(f"right, the least sure first: {images - shown}")
+    return "; ".join(parts).capitalize()
 
 
 def _picture(axes: Any, image: np.ndarray, guess: str, sure: float, true: str | None) -> None:

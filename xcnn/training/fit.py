@@ -10,8 +10,8 @@ import numpy as np
 from xcnn import metrics as metrics_
 from xcnn.callbacks import Callback, EachEpoch
 from xcnn.data import Loader, split
-from xcnn.data.rows import read_slice
-from xcnn.errors import DataError, NonFiniteError, OptionError
+from xcnn.data.rows import in_memory, read_slice
+from xcnn.errors import DataError, DTypeError, NonFiniteError, OptionError
 from xcnn.layers.geometry import integer
 from xcnn.schedules import Schedule
 from xcnn.training.evaluate import evaluate
@@ -141,16 +141,21 @@ def fit(
             msg = "there are no labels; needed fit(x, y) or fit(loader)"
             raise DataError(msg, where="fit")
         x, y = _array(x), _array(y)
+        _check(model, x)
+        if not hasattr(y, "shape"):
+            msg = f"labels are {y!r}; needed an array (N,) or (N, K)"
+            raise DTypeError(msg, where="fit")
         if isinstance(validation, float):
             train, validation = split(x, y, validation, seed=seed)
             x, y = train.x, train.y
-        _check(model, x)
         loader = Loader(x, y, batch_size=batch_size, shuffle=shuffle, seed=seed, augment=augment)
-    if isinstance(validation, (int, float)):
-        msg = f"validation is {validation!r}; needed (x, y), or with arrays a fraction between 0 and 1"
-        raise OptionError(msg, where="fit")
     if hasattr(validation, "x"):
         validation = validation.x, validation.y
+    if validation is not None:
+        if not isinstance(validation, (list, tuple)) or len(validation) != 2:
+            msg = f"validation is {type(validation).__name__}; needed (x, y), or a fraction with arrays"
+            raise OptionError(msg, where="fit")
+        validation = _array(validation[0]), _array(validation[1])
     trainer = Trainer(
         model,
         optimizer=optimizer,
@@ -161,7 +166,13 @@ def fit(
         steps_per_epoch=max(len(loader), 1),
     )
     named = metrics_.get(metrics, classifies=trainer.loss.classifies)
-    hooks = [c if isinstance(c, Callback) else EachEpoch(c) for c in callbacks]
+    hooks = [_hook(c) for c in callbacks]
+    if validation is not None:
+        held_x, held_y = validation
+        _check(model, held_x)
+        trainer.loss.check(held_y, held_x.shape[0], model.output_shape)
+    if not isinstance(x, Loader) and in_memory(y):
+        trainer.loss.check(y, x.shape[0], model.output_shape)
     history = History()
     for hook in hooks:
         hook.on_train_begin(trainer, history)
@@ -182,13 +193,15 @@ def fit(
                 for hook in hooks:
                     hook.on_epoch_end(trainer, epoch, logs)
                 history.record(logs)
+                meter.reset()
                 bar.show({k: v for k, v in logs.items() if k != "learning_rate"}, final=True)
                 if trainer.stop:
                     break
         except KeyboardInterrupt:
             history.interrupted = True
+            meter.flush()
             if meter.count:
-                history.record(meter.means())
+                history.record(meter.means() | {"learning_rate": trainer.learning_rate})
         except NonFiniteError as error:
             error.history = history
             raise
@@ -196,6 +209,15 @@ def fit(
             for hook in hooks:
                 hook.on_train_end(trainer, history)
     return history
+
+
+def _hook(callback: Any) -> Callback:
+    if isinstance(callback, Callback):
+        return callback
+    if callable(callback) and not isinstance(callback, type):
+        return EachEpoch(callback)
+    msg = f"got {callback!r} as a callback; needed a Callback or a function of (epoch, logs)"
+    raise OptionError(msg, where="fit")
 
 
 def _array(a: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+
 from xcnn.files import write_atomically
 
 __all__ = ["History"]

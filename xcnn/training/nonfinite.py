@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 
 from xcnn.backend import readable
 from xcnn.layer import Layer, Pass, watch
+from xcnn.layers import Identity
 
 __all__ = ["all_finite", "find_nonfinite"]
 
@@ -56,7 +57,8 @@ def find_nonfinite(trainer: Any, x: Any, y: Any, t: int, /) -> tuple[str, str]:
     before = state.arrays
 
     def look(layer: Layer, half: str, a: Any) -> None:
-        if a is not None and layer.maker is not None and not bool(all_finite(a)):
+        named = layer.maker is not None and not isinstance(layer, Identity)
+        if named and a is not None and not bool(all_finite(a)):
             result = "its output is" if half == "forward" else "the gradient that it hands back is"
             raise _Found(layer.label, result)
 

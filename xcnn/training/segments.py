@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
+from xcnn import optim
 from xcnn.optimizer import Optimizer
 from xcnn.state import State
 
-__all__ = ["Segment", "find_segments", "update_segments"]
+__all__ = ["Segment", "find_segments", "only_trained", "update_segments"]
 
 
 class Segment(NamedTuple):
@@ -48,7 +49,7 @@ def find_segments(state: State, default: Optimizer, /) -> list[Segment]:
     """
     found: list[Segment] = []
     for p in state.parameters:
-        own = next((layer.optimizer for layer in p.owners if layer.optimizer is not None), default)
+        own = optim.get(next((lay.optimizer for lay in p.owners if lay.optimizer is not None), default))
         optimizer = own if all(layer.trainable for layer in p.owners) else None
         decays = optimizer is not None and (optimizer.l1 or optimizer.l2 or optimizer.weight_decay)
         weights = bool(p.is_weight and decays)
@@ -57,6 +58,27 @@ def find_segments(state: State, default: Optimizer, /) -> list[Segment]:
         else:
             found.append(Segment(p.start, p.stop, optimizer, weights))
     return found
+
+
+def only_trained(segments: list[Segment], dw: Any, /) -> Any:
+    """Return the gradient with zeros for what is frozen.
+
+    Parameters
+    ----------
+    segments : list of Segment
+        From `find_segments`.
+    dw : array (size,)
+        The gradient.
+
+    Returns
+    -------
+    array (size,)
+        Itself if nothing is frozen.
+    """
+    if all(s.optimizer for s in segments):
+        return dw
+    xp = array_namespace(dw)
+    return xp.concat([dw[s.start : s.stop] * (1.0 if s.optimizer else 0.0) for s in segments])
 
 
 def update_segments(segments: list[Segment], w: Any, dw: Any, slots: tuple[Any, ...], scalars: Any, /) -> Any:

@@ -10,11 +10,14 @@ from array_api_compat import array_namespace
 
 from xcnn import losses, optim, schedules
 from xcnn.backend import find_kernel
+from xcnn.errors import Error
 from xcnn.layer import Pass
+from xcnn.layers.geometry import integer
 from xcnn.optimizer import Optimizer
+from xcnn.random import seed_key
 from xcnn.state import Arrays
 from xcnn.training.nonfinite import all_finite
-from xcnn.training.segments import find_segments, update_segments
+from xcnn.training.segments import find_segments, only_trained, update_segments
 
 __all__ = ["Trainer"]
 
@@ -62,7 +65,9 @@ class Trainer:
     ) -> None:
         self.model, self.optimizer, self.loss = model, optim.get(optimizer), losses.get(loss)
         self.schedule = schedules.get(schedule)
-        self.seed, self.epochs, self.steps_per_epoch = seed, epochs, steps_per_epoch
+        seed_key(seed)  # refuses a seed out of its range
+        self.seed, self.epochs = seed, epochs
+        self.steps_per_epoch = integer(steps_per_epoch, "Trainer: steps_per_epoch")
         self.t, self.stop = 0, False
         self.learning_rate = 0.0
         model.head(self.loss)  # refuses a loss that does not go with the model's ending
@@ -72,6 +77,7 @@ class Trainer:
         slots = max((s.optimizer.slots for s in self.segments if s.optimizer), default=0)
         zeros = array_namespace(state.arrays.values).zeros_like
         state.arrays = state.arrays._replace(slots=tuple([zeros(state.arrays.values) for _ in range(slots)]))
+        self._token = state.token = object()
         capture = type(model.backend).capture
         self._run = capture(self.pure_step) if capture else self.pure_step
 
@@ -122,6 +128,9 @@ class Trainer:
             What the loss was computed on.
         """
         state, scale = self.model.state, self.scale
+        if state.token is not self._token:
+            msg = "another trainer, or fit, took over the model and its optimizer state; needed a new Trainer"
+            raise Error(msg, where="Trainer")
         self.learning_rate = self.optimizer.lr * scale
         self.t += 1
         scalars = self.t, [s.optimizer.scalars(self.t, scale) if s.optimizer else () for s in self.segments]
@@ -162,8 +171,7 @@ class Trainer:
         z, saved = head.forward(x, train=Pass(self.seed, t))
         loss, of_loss = self.loss(z, y, probabilities=probabilities)
         head.backward(of_loss.backward(1.0)[0], saved, need_dx=False)
-        dw = self.optimizer.clip(state.take_gradient())
-        arrays, loss = self._update(arrays, state.arrays.buffers, dw, loss, scalars)
+        arrays, loss = self._update(arrays, state.arrays.buffers, state.take_gradient(), loss, scalars)
         return arrays, loss, z
 
     def _update(self, old: Arrays, buffers: Any, dw: Any, loss: Any, scalars: Any) -> tuple[Arrays, Any]:
@@ -172,6 +180,8 @@ class Trainer:
         fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw) & xp.isfinite(loss)
         if backend.host and not fine:  # reading the flag costs nothing here; a device would have to wait
             return old, loss * math.nan
+        if self.optimizer.clip_norm is not None or self.optimizer.clip_value is not None:
+            dw = self.optimizer.clip(only_trained(self.segments, dw))
         values, slots = update_segments(self.segments, old.values, dw, old.slots, scalars)
         new = Arrays(values, slots, buffers)
         if backend.host:
