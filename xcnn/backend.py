@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -65,6 +65,12 @@ def _plugin(root: str) -> type[Backend]:
                 raise BackendError(f"cannot be imported: {error}", where=f"backend {root!r}") from error
             msg = f"unknown backend {root!r}{suggest(root, ['auto', *_known()])}"
             raise BackendError(msg) from None
+        except Exception as error:  # a third party's module may fail in any way
+            msg = f"cannot be imported: {type(error).__name__}: {error}"
+            raise BackendError(msg, where=f"backend {root!r}") from error
+        if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
+            msg = f"gives {plugin!r}; needed a subclass of xcnn.Backend"
+            raise BackendError(msg, where=f"backend {root!r}")
         _plugins[root] = plugin
     return _plugins[root]
 
@@ -212,6 +218,18 @@ def available_backends() -> list[str]:
     return [name for name in _known() if name not in problems]
 
 
+def _owners(package: str, /) -> list[type[Backend]]:
+    """Return the plug-ins that own the array types of a root package, loading third parties' if need be."""
+    found = [p for p in _plugins.values() if package in p.owns]
+    if not found and package in _BUILT_IN:
+        return [_plugin(_BUILT_IN[package])]
+    if not found and package != "builtins":
+        for name in set(_entry_points()) - set(_plugins):
+            with suppress(BackendError):  # a broken one is its own problem
+                found += [p for p in [_plugin(name)] if package in p.owns]
+    return found
+
+
 def plugin_of(a: Any, /) -> type[Backend]:
     """Return the plug-in whose library made `a`.
 
@@ -233,15 +251,10 @@ def plugin_of(a: Any, /) -> type[Backend]:
     kind = type(a)
     if kind not in _by_type:
         for base in kind.__mro__:  # numpy.memmap, torch.nn.Parameter
-            owner = base.__module__.partition(".")[0]
-            found = [p for p in _plugins.values() if owner in p.owns]
-            if not found and owner in _BUILT_IN:
-                found = [_plugin(_BUILT_IN[owner])]
+            found = _owners(base.__module__.partition(".")[0])
             if found:
                 break
         else:
-            found = [p for p in map(_plugin, _entry_points()) if kind.__module__.partition(".")[0] in p.owns]
-        if not found:
             msg = f"got a {kind.__module__}.{kind.__qualname__}; needed an array of {', '.join(_known())}"
             raise DTypeError(msg)
         _by_type[kind] = found[0]

@@ -26,7 +26,7 @@ _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 @contextmanager
 def at_most(values: int, /) -> Iterator[None]:
-    """Refuse models of more values inside the block, before any is drawn: what a file describes may be absurd.
+    """Refuse models of more values inside the block, before any is drawn: a file may ask for too many.
 
     Parameters
     ----------

@@ -31,6 +31,7 @@ class Pass:
     seed : int
         Key of the random numbers.
     step : int or 0-d array
+        Which.
     """
 
     __slots__ = ("_uses", "seed", "step")

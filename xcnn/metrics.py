@@ -41,7 +41,7 @@ def accuracy(z: Array, labels: Array, /) -> Any:
     """
     xp = array_namespace(z)
     if z.ndim == 1 or z.shape[-1] == 1:
-        right = xp.reshape(z > 0, (-1,)) == (_classes(labels) > 0.5)
+        right = xp.reshape(z > 0, (-1,)) == (xp.astype(_classes(labels), z.dtype) > 0.5)
     else:
         right = xp.argmax(z, axis=1) == _classes(labels)
     return xp.mean(xp.astype(right, z.dtype))

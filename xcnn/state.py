@@ -210,6 +210,7 @@ class Buffer:
         if tuple(a.shape) != self.shape:
             msg = f"the new value has shape {tuple(a.shape)}; needed {self.shape}"
             raise ShapeError(msg, where="Buffer")
+        a = array_namespace(a).asarray(a, copy=True)
         buffers = (*old.buffers[: self.index], a, *old.buffers[self.index + 1 :])
         self.state.arrays = old._replace(buffers=buffers)
 

@@ -123,7 +123,7 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
     try:
         made: list[Any] = [None]  # the outermost Sequential is number 0
         layers = [layer_from_json(plain, custom, made=made) for plain in content["layers"]]
-        with at_most(sum(a.size for a in tensors.values())):
+        with at_most(max(10**7, sum(a.size for a in tensors.values()))):
             model = Model(
                 layers, content["input_shape"], seed=content["seed"], dtype=content["dtype"], backend=backend
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, ParamSpec
 
 from xcnn.backend import find_kernel, plugin_of
-from xcnn.errors import DeviceMismatchError, DTypeError, Error
+from xcnn.errors import DeviceMismatchError, DTypeError, Error, ShapeError
 from xcnn.types import Array
 
 __all__ = ["Op", "Saved"]
@@ -27,12 +27,31 @@ class Saved:
         What forward left.
     given : tuple of bool
         Which array arguments were there.
+    y : array
+        What dy must be like; it is not kept.
     """
 
-    __slots__ = ("_backward", "_given", "_values")
+    __slots__ = ("_backward", "_device", "_dtype", "_given", "_plugin", "_shape", "_values")
 
-    def __init__(self, backward: Callable[..., Any], values: Any, given: tuple[bool, ...]) -> None:
+    def __init__(self, backward: Callable[..., Any], values: Any, given: tuple[bool, ...], y: Any) -> None:
         self._backward, self._values, self._given = backward, values, given
+        self._shape, self._dtype = y.shape, y.dtype
+        self._plugin = plugin_of(y)
+        self._device = self._plugin.device(y) if self._plugin.many_devices else None
+
+    def _check(self, dy: Any) -> None:
+        """Refuse a dy that is not like y."""
+        plugin = plugin_of(dy)
+        if plugin is not self._plugin or (self._device is not None and plugin.device(dy) != self._device):
+            home = f"{self._plugin.root}:{self._device}" if self._device else self._plugin.root
+            msg = f"dy is on {_place(plugin, dy)}, what forward saved on {home}; needed one device"
+            raise DeviceMismatchError(msg)
+        if dy.shape != self._shape:
+            msg = f"dy has shape {tuple(dy.shape)}; needed that of y, {tuple(self._shape)}"
+            raise ShapeError(msg)
+        if dy.dtype != self._dtype:
+            msg = f"dy has dtype {dy.dtype}; needed that of y, {self._dtype}"
+            raise DTypeError(msg)
 
     def backward(self, dy: Any, /, needs: tuple[bool, ...] | None = None) -> tuple[Any, ...]:
         """Return one gradient per array argument of the forward, in order.
@@ -54,6 +73,8 @@ class Saved:
             needs = self._given
         elif len(needs) < len(self._given):
             needs = needs + (False,) * (len(self._given) - len(needs))
+        if type(dy) is not float:  # of a loss, dy is 1.0
+            self._check(dy)
         found = self._backward(dy, self._values, needs)
         return tuple([g if need else None for g, need in zip(found, needs, strict=True)])
 
@@ -107,16 +128,20 @@ class Op(Generic[P]):
             if kernel is not None:
                 result = kernel.forward(*arrays, **options)
                 if result is not NotImplemented:
-                    return result[0], Saved(kernel.backward, result[1], given)
+                    return result[0], Saved(kernel.backward, result[1], given, _first(result[0]))
             y, values = self._forward(*arrays, **options)
         except Error as error:
             error.where = error.where or self.name
             raise
         assert self._backward is not None, f"{self.name} has no gradient"
-        return y, Saved(self._backward, values, given)
+        return y, Saved(self._backward, values, given, _first(y))
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+def _first(y: Any, /) -> Any:
+    return y[0] if isinstance(y, tuple) else y
 
 
 def _common_plugin(name: str, arrays: tuple[Any, ...], /) -> Any:

@@ -15,6 +15,27 @@ from xcnn.layers.geometry import integer
 __all__ = ["evaluate"]
 
 
+def as_scores(z: Any, loss: losses.Loss, probabilities: bool, /) -> Any:
+    """Return outputs as metrics want them: a single one is positive for class 1.
+
+    Parameters
+    ----------
+    z : array (N, ...)
+        What the loss was computed on.
+    loss : Loss
+        Says whether they are logits.
+    probabilities : bool
+        Whether they are probabilities already.
+
+    Returns
+    -------
+    array
+        z, or z - 1/2.
+    """
+    single = z.ndim == 1 or z.shape[-1] == 1
+    return z - 0.5 if single and (probabilities or loss.link is None) else z
+
+
 def evaluate(
     model: Any, x: Any, y: Any, /, *, loss: Any = None, metrics: Any = None, batch_size: int = 256
 ) -> dict[str, float]:
@@ -59,7 +80,7 @@ def evaluate(
         part, labels = model.accept(read_slice(x, i, stop)), y[i:stop, ...]
         z, _ = head.forward(part)
         values = {"loss": loss(z, labels, probabilities=probabilities)[0]}
-        scores = z - 0.5 if probabilities and z.shape[-1] == 1 else z
+        scores = as_scores(z, loss, probabilities)
         values |= {name: metric(scores, labels) for name, metric in named.items()}
         for name, value in values.items():
             sums[name] += float(value) * part.shape[0]

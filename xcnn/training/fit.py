@@ -14,7 +14,7 @@ from xcnn.data.rows import in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, NonFiniteError, OptionError
 from xcnn.layers.geometry import integer
 from xcnn.schedules import Schedule
-from xcnn.training.evaluate import evaluate
+from xcnn.training.evaluate import as_scores, evaluate
 from xcnn.training.history import History
 from xcnn.training.nonfinite import find_nonfinite
 from xcnn.training.progress import Progress
@@ -32,6 +32,8 @@ class _Meter:
         self.trainer, self.metrics, self.callbacks = trainer, metrics, callbacks
         self.every = 1 if trainer.model.backend.host else _EVERY
         self.pending: list[Any] = []
+        probabilities = trainer.model.head(trainer.loss)[1]
+        self.scores = lambda z: as_scores(z, trainer.loss, probabilities)
         self.reset()
 
     def reset(self) -> None:
@@ -40,7 +42,7 @@ class _Meter:
 
     def add(self, loss: Any, z: Any, x: Any, y: Any) -> None:
         """Count a step; look at its numbers now and then."""
-        values = [metric(z, y) for metric in self.metrics.values()]
+        values = [metric(self.scores(z), y) for metric in self.metrics.values()]
         self.pending.append((self.trainer.t, loss, values, x, y))
         if len(self.pending) >= self.every:
             self.flush()
