@@ -152,6 +152,9 @@ class EarlyStopping(_Best):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        if patience < 0:
+            msg = f"patience is {patience!r}; needed no negative number of epochs"
+            raise OptionError(msg, where="EarlyStopping")
         self.patience, self.restore_best = patience, restore_best
 
     def on_train_begin(self, trainer: Any, history: Any, /) -> None:

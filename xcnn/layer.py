@@ -88,8 +88,7 @@ def _frame_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
     def framed(self: Layer, x: Array, /, *, train: Any = False, hold: bool | None = None) -> tuple[Any, Any]:
         if train is True:
             train = Pass()
-        if hold is None:
-            hold = train is not False
+        hold = train is not False if hold is None else hold
         try:
             if train is not False and not isinstance(train, Pass):
                 msg = f"train is {train!r}; needed False, True or a Pass"
@@ -264,7 +263,7 @@ class Layer(_Place):
         Returns
         -------
         sequence of Layer
-            Empty for most.
+            None for most.
         """
         return ()
 
@@ -286,7 +285,7 @@ class Layer(_Place):
         Returns
         -------
         int
-            0 where there are only additions, comparisons and elementwise work.
+            0 where there is only elementwise work.
         """
         return 0
 

@@ -183,7 +183,7 @@ NAMES: dict[str, Any] = {
     "adam": Adam,
     "adamw": AdamW,
 }
-_PRESETS: dict[str, Optimizer] = {"momentum": SGD(momentum=0.9), "nesterov": SGD(momentum=0.9, nesterov=True)}
+PRESETS: dict[str, Optimizer] = {"momentum": SGD(momentum=0.9), "nesterov": SGD(momentum=0.9, nesterov=True)}
 
 
 def get(optimizer: str | Optimizer, /) -> Optimizer:
@@ -207,4 +207,4 @@ def get(optimizer: str | Optimizer, /) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    return lookup(optimizer, {name: kind() for name, kind in NAMES.items()} | _PRESETS, "optimizer")
+    return lookup(optimizer, {name: kind() for name, kind in NAMES.items()} | PRESETS, "optimizer")

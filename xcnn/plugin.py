@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from xcnn.errors import BackendError
 from xcnn.types import Namespace
 
 __all__ = ["Backend", "Kernel", "find_kernel", "is_readable", "readable"]
@@ -92,6 +93,20 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked to do."""
+
+    def probe(self) -> None:
+        """Run one kernel on the device: importing a library proves nothing.
+
+        Raises
+        ------
+        BackendError
+            If it gives wrong numbers; whatever the library raises otherwise.
+        """
+        xp, a = self.xp, self.asarray([[1.0, 2.0], [3.0, 4.0]], "float32")
+        got = self.to_numpy(xp.sum(xp.matmul(a, a), axis=0)).tolist()
+        if got != [22.0, 32.0]:
+            msg = f"a 2 x 2 matrix product gave {got}; needed [22.0, 32.0]"
+            raise BackendError(msg, where=f"backend {self.name!r}")
 
     def __repr__(self) -> str:
         return f"<backend {self.name}>"

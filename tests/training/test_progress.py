@@ -56,6 +56,7 @@ def test_without_rich_each_epoch_is_a_line(monkeypatch, capsys):
     assert len(lines) == 2
     want = (
         rf"epoch 2/2  loss {history['loss'][1]:.4f}  accuracy {history['accuracy'][1]:.4f}  [\d,]+ images/s"
+        r"  [\d.]+ s"
     )
     assert re.fullmatch(want, lines[1])
 

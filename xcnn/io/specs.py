@@ -139,7 +139,7 @@ def _classes(module: Any, *but: str) -> dict[str, tuple[Any, Mapping[str, Any]]]
 
 
 SPECS: dict[str, type[Spec]] = {}
-_OPTIMIZERS = {name: optim.get(name) for name in (*optim.NAMES, *optim._PRESETS)}
+_OPTIMIZERS = {name: optim.get(name) for name in (*optim.NAMES, *optim.PRESETS)}
 
 AnyLayer = _choice("layer", _plain((n, getattr(layers, n)) for n in layers.__all__ if n != "Layer"), "type")
 AnyOptimizer = _choice("optimizer", {name: (type(o), vars(o)) for name, o in _OPTIMIZERS.items()})

@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar with loss, metrics, images per second and time left."""
+"""Progress on a terminal: a bar with loss, metrics, images per second and time left; a line per epoch."""
 
 from __future__ import annotations
 
@@ -38,15 +38,13 @@ class Progress:
             except ImportError:
                 return self
             columns = (
+                progress.BarColumn(bar_width=16),
                 progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=24),
-                progress.TextColumn("{task.fields[numbers]}"),
-                progress.TextColumn("{task.fields[rate]:,.0f} images/s"),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("{task.fields[left]}"),
             )
-            self._bar = progress.Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+            console = Console(stderr=True, highlight=False)
+            self._bar = progress.Progress(*columns, console=console, auto_refresh=False, transient=True)
             self._bar.start()
+            self._task = self._bar.add_task("", total=self.images)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -62,9 +60,6 @@ class Progress:
             From 0.
         """
         self._epoch, self._done, self._start, self._last = epoch, 0, time.perf_counter(), 0.0
-        if self._bar is not None:
-            title = f"epoch {epoch + 1}/{self.epochs}"
-            self._task = self._bar.add_task(title, total=self.images, numbers="", rate=0.0, left="")
 
     def advance(self, count: int, /) -> None:
         """Count images.
@@ -105,14 +100,19 @@ class Progress:
             return
         self._last = time.perf_counter()
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        line = f"epoch {self._epoch + 1}/{self.epochs}  {numbers}  {self.rate:,.0f} images/s"
+        if final:
+            taken = time.perf_counter() - self._start
+            self._print(f"{line}  {taken:.1f} s")
+        elif self._bar is not None:
+            seconds = int((self.images * (self.epochs - self._epoch) - self._done) / max(self.rate, 1e-9))
+            left = f"{seconds // 60}:{seconds % 60:02d} left"
+            self._bar.update(self._task, completed=self._done, description=f"{line}  {left}")
+            self._bar.refresh()
+
+    def _print(self, line: str) -> None:
+        """Write a line that stays, above the bar."""
         if self._bar is None:
-            if final:
-                print(
-                    f"epoch {self._epoch + 1}/{self.epochs}  {numbers}  {self.rate:,.0f} images/s",
-                    file=sys.stderr,
-                )
-            return
-        seconds = int((self.images * (self.epochs - self._epoch) - self._done) / max(self.rate, 1e-9))
-        left = "" if final else f"{seconds // 60}:{seconds % 60:02d} left"
-        self._bar.update(self._task, completed=self._done, numbers=numbers, rate=self.rate, left=left)
-        self._bar.refresh()
+            print(line, file=sys.stderr)
+        else:
+            self._bar.console.print(line, markup=False)
