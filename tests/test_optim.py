@@ -277,6 +277,14 @@ def test_an_impossible_hyperparameter_is_refused(make, message):
         make()
 
 
+def test_numbers_of_numpy_are_numbers(backend):
+    w = backend.asarray([1.0], "float32")
+    for lr in (np.float32(0.5), np.float64(0.5), np.array(0.5)):
+        new, _ = optim.SGD(lr).apply(w, w, (), optim.SGD(lr).scalars(1), True)
+        assert backend.to_numpy(new).tolist() == [0.5]
+        assert str(new.dtype).endswith("float32")
+
+
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adagrad, optim.RMSprop, optim.Adam, optim.AdamW])
 def test_hyperparameters_are_fixed_and_compared(kind):
     optimizer = kind(0.5)

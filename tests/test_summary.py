@@ -9,6 +9,7 @@ import pytest
 import xcnn
 from tests.nets import SHAPE, full, plain
 from xcnn.layers import (
+    BatchNorm2D,
     Concat,
     Conv2D,
     ConvTranspose2D,
@@ -81,6 +82,17 @@ def test_a_shared_layer_is_counted_once_and_worked_twice():
     assert table.parameters == 10
     assert table.multiply_adds == 2 * 9 * 64
     assert "Conv2D (shared)" in table
+
+
+def test_parameters_and_work_of_an_activation_are_in_its_layers_row():
+    act = Sequential(BatchNorm2D(), Conv2D(2, 3))
+    model = xcnn.Model([Conv2D(2, 3, activation=act)], SHAPE)
+    (row,) = rows(model)[1:]
+    assert row[1] == "Conv2D + Sequential"
+    assert row[3:5] == ["62", f"{36 * 2 * 9 + 16 * 2 * 2 * 9:,}"]
+    assert row[-1] == "5 x 5"
+    table = summarize(model)
+    assert (table.parameters, table.multiply_adds) == (62, 36 * 2 * 9 + 16 * 2 * 2 * 9)
 
 
 def test_names_and_frozen_layers_are_shown():

@@ -374,6 +374,23 @@ def test_an_entry_point_makes_a_backend_known_and_owner_of_its_arrays(tmp_path):
     ]
 
 
+def test_a_name_may_have_a_hyphen(tmp_path):
+    (tmp_path / "hyphen.py").write_text(
+        dedent(
+            """
+            import xcnn_numpy
+            class Backend(xcnn_numpy.Backend):
+                root, owns = "my-arrays", ("hyphen",)
+                def __init__(self, device=""):
+                    self.name = "my-arrays"
+            """
+        )
+    )
+    distribution(tmp_path, "my-arrays", "hyphen:Backend")
+    script = "import xcnn; print(xcnn.get_backend('my-arrays').name)"
+    assert python(script, tmp_path).stdout == "my-arrays\n"
+
+
 def test_a_library_whose_arrays_are_numpys_may_own_them(tmp_path):
     (tmp_path / "fancy.py").write_text(
         dedent(

@@ -109,6 +109,13 @@ def test_the_layers_come_back_as_they_were(tmp_path):
     assert again.state.size == model.state.size
 
 
+def test_options_of_the_outermost_sequential_come_back(tmp_path):
+    model = xcnn.Model(Sequential(Flatten(), Dense(3), name="all", trainable=False), SHAPE)
+    model.save(tmp_path / "m.xcnn")
+    again = xcnn.load(tmp_path / "m.xcnn").layers
+    assert (again.name, again.trainable) == ("all", False)
+
+
 def test_a_model_that_was_loaded_trains_as_the_one_that_was_saved(tmp_path, backend):
     model = full(backend=backend)
     model.fit(X, Y)

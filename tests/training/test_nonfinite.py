@@ -175,6 +175,30 @@ def test_the_search_changes_nothing(backend):
     assert all(p.gradient is None for p in model.parameters().values())
 
 
+def test_a_refused_step_that_is_found_at_ctrl_c_holds_the_history_too(backend, monkeypatch):
+    done = []
+    original = xcnn.Trainer.advance
+
+    def advance(self, x, y, /):
+        if len(done) == 20:
+            raise KeyboardInterrupt
+        done.append(original(self, x, y))
+        return done[-1]
+
+    monkeypatch.setattr(xcnn.Trainer, "advance", advance)
+    x = X.copy()
+    x[35, 0, 3, 3] = np.nan  # step 18: a device has not told by step 20
+    error = refuses(plain(backend=backend), x, batch_size=2)
+    assert "step 18 was not applied" in str(error)
+    assert error.history is not None
+
+
+def test_labels_of_a_device_that_are_out_of_range_are_named(backend):
+    loader = xcnn.data.Loader(backend.asarray(X), backend.asarray(Y + 5), batch_size=48)
+    with pytest.raises(xcnn.Error, match=says("labels reach from 5 to 7")):
+        plain(backend=backend).fit(loader)
+
+
 def test_early_stopping_gives_back_the_best_values_after_the_error():
     model, kept = full(), []
 
