@@ -59,7 +59,7 @@ def test_gradients_match_finite_differences(name, backend):
     def check(drawn):
         assert xcnn.gradcheck(drawn.layer, backend.asarray(drawn.x)) < 1e-5
 
-    for_random_layers(name, check, examples=6)
+    for_random_layers(name, check, examples=10)
 
 
 @every_layer
