@@ -55,9 +55,9 @@ def _known() -> list[str]:
 def _plugin(root: str) -> type[Backend]:
     """Return the plug-in called `root`: a built-in, an entry point, or any importable ``xcnn_<root>``."""
     if root not in _plugins:
-        if not root.isidentifier():
-            raise BackendError(f"unknown backend {root!r}{suggest(root, ['auto', *_known()])}")
         entry = None if root in _BUILT_IN.values() else _entry_points().get(root)
+        if entry is None and not root.isidentifier():
+            raise BackendError(f"unknown backend {root!r}{suggest(root, ['auto', *_known()])}")
         try:
             plugin = entry.load() if entry else importlib.import_module(f"xcnn_{root}").Backend
         except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -281,4 +282,4 @@ class LearningRateSchedule(Callback):
 
     def on_train_begin(self, trainer: Any, history: Any, /) -> None:
         """Give it to the trainer."""
-        trainer.schedule = self.schedule
+        trainer.schedule = copy.deepcopy(self.schedule)

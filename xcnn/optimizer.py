@@ -50,6 +50,9 @@ class Optimizer:
         for name, value in options.items():
             if value is None and name.startswith("clip"):
                 continue
+            if hasattr(value, "item") and value.shape == ():  # a NumPy scalar would widen float32 arrays
+                value = value.item()
+                object.__setattr__(self, name, value)
             fine, needed = isinstance(value, (int, float)), "a number"
             if not fine:
                 pass

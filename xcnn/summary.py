@@ -38,6 +38,7 @@ class Summary(str):
 def _field(layer: Layer, field: Field) -> Field:
     """Return what an output pixel of `layer` sees, given what its input pixels see."""
     from xcnn.layers import Concat, Gate, Sequential, Sum
+    from xcnn.layers.linear import Activated
 
     if isinstance(layer, (Sum, Concat)):
         fields = [_field(child, field) for child in layer.children()]
@@ -55,7 +56,14 @@ def _field(layer: Layer, field: Field) -> Field:
         return None
     (size, step), (seen, apart) = own, field
     rows, columns = (s + (k - 1) * a for s, k, a in zip(seen, size, apart, strict=True))
-    return (rows, columns), (apart[0] * step[0], apart[1] * step[1])
+    field = (rows, columns), (apart[0] * step[0], apart[1] * step[1])
+    return _field(layer.act, field) if isinstance(layer, Activated) else field
+
+
+def _tree(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for child in layer.children():
+        yield from _tree(child)
 
 
 def _rows(
@@ -65,8 +73,12 @@ def _rows(
     from xcnn.layers import Sequential
     from xcnn.layers.linear import Activated
 
-    own = [p for p in layer.parameters().values() if id(p) not in counted]
-    shared = " (shared)" if layer.parameters() and not own else ""
+    parts = (
+        [*_tree(layer)] if isinstance(layer, Activated) else [layer]
+    )  # an activation has no row of its own
+    every = [p for part in parts for p in part.parameters().values()]
+    own = [p for p in every if id(p) not in counted]
+    shared = " (shared)" if every and not own else ""
     counted.update(map(id, own))
     label = type(layer).__name__ + (f" {layer.name!r}" if layer.name else "") + shared
     if isinstance(layer, Activated) and layer.children():
@@ -80,7 +92,7 @@ def _rows(
         "  " * depth + label + " (frozen)" * frozen,
         layer.output_shape,
         count,
-        layer.multiply_adds(),
+        sum(part.multiply_adds() for part in parts),
         size,
         after,
     )

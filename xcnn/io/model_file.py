@@ -71,7 +71,8 @@ def save(model: Model, path: str | Path, /) -> None:
             "seed": model.seed,
             "loss": loss,
             "classes": None if model.classes is None else [str(name) for name in model.classes],
-            "layers": tree["layers"],
+            "layers": tree.pop("layers"),
+            "outermost": tree,
         }
     )
     named: dict[str, Any] = {**model.parameters(), **model.buffers()}
@@ -121,8 +122,7 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
         msg = "its content does not match its SHA-256: it was altered or damaged; needed the file as written"
         raise FileError(msg, where=str(path))
     try:
-        made: list[Any] = [None]  # the outermost Sequential is number 0
-        layers = [layer_from_json(plain, custom, made=made) for plain in content["layers"]]
+        layers = layer_from_json({**content["outermost"], "layers": content["layers"]}, custom)
         with at_most(max(10**7, sum(a.size for a in tensors.values()))):
             model = Model(
                 layers, content["input_shape"], seed=content["seed"], dtype=content["dtype"], backend=backend

@@ -151,8 +151,9 @@ class Normalized(Elementwise):
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Refuse an axis that the input lacks."""
-        if not -len(input_shape) <= self.axis <= len(input_shape):
-            msg = f"axis is {self.axis}; x has shape (N, {', '.join(map(str, input_shape))})"
+        if self.axis == 0 or not -len(input_shape) <= self.axis <= len(input_shape):
+            shape = ", ".join(map(str, input_shape))
+            msg = f"axis is {self.axis}; needed one of an image: x has shape (N, {shape})"
             raise ShapeError(msg)
         return input_shape
 

@@ -119,7 +119,7 @@ class Conv2D(Convolution):
 
     def multiply_adds(self) -> int:
         """Return OH OW times the number of weights."""
-        return math.prod(self.output_shape[1:]) * self.w.size
+        return math.prod(self.act.input_shape[1:]) * self.w.size
 
 
 @dataclass(eq=False)

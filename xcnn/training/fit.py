@@ -28,7 +28,10 @@ _EVERY = 16  # steps between two looks at a device's losses: each look waits for
 class _Meter:
     """Means over the images of an epoch, fed by arrays that a device may still be computing."""
 
-    def __init__(self, trainer: Trainer, metrics: dict[str, Any], callbacks: Sequence[Callback]) -> None:
+    def __init__(
+        self, trainer: Trainer, metrics: dict[str, Any], callbacks: Sequence[Callback], history: History
+    ) -> None:
+        self.history = history
         self.trainer, self.metrics, self.callbacks = trainer, metrics, callbacks
         self.every = 1 if trainer.model.backend.host else _EVERY
         self.pending: list[Any] = []
@@ -53,9 +56,13 @@ class _Meter:
         for t, loss, values, x, y in pending:
             number, n = float(loss), x.shape[0]
             if number != number:
+                model = self.trainer.model
+                self.trainer.loss.check(y, x.shape[0], model.output_shape)  # a device's labels were not read
                 where, what = find_nonfinite(self.trainer, x, y, t)
                 msg = f"step {t} was not applied: NaN or infinity first appeared here: {what}"
-                raise NonFiniteError(msg, where=where)
+                error = NonFiniteError(msg, where=where)
+                error.history = self.history
+                raise error
             self.count += n
             for name, value in zip(self.sums, (number, *values), strict=True):
                 self.sums[name] += float(value) * n
@@ -178,7 +185,7 @@ def fit(
     history = History()
     for hook in hooks:
         hook.on_train_begin(trainer, history)
-    meter = _Meter(trainer, named, hooks)
+    meter = _Meter(trainer, named, hooks, history)
     with Progress(progress, epochs, loader.images) as bar:
         try:
             for epoch in range(epochs):
@@ -204,9 +211,6 @@ def fit(
             meter.flush()
             if meter.count:
                 history.record(meter.means() | {"learning_rate": trainer.learning_rate})
-        except NonFiniteError as error:
-            error.history = history
-            raise
         finally:
             for hook in hooks:
                 hook.on_train_end(trainer, history)

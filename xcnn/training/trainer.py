@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from array_api_compat import array_namespace
 
 from xcnn import losses, optim, schedules
 from xcnn.backend import find_kernel
-from xcnn.errors import Error
+from xcnn.errors import Error, OptionError
 from xcnn.layer import Pass
 from xcnn.layers.geometry import integer
 from xcnn.optimizer import Optimizer
@@ -64,7 +65,7 @@ class Trainer:
         steps_per_epoch: int = 1,
     ) -> None:
         self.model, self.optimizer, self.loss = model, optim.get(optimizer), losses.get(loss)
-        self.schedule = schedules.get(schedule)
+        self.schedule = copy.deepcopy(schedules.get(schedule))  # one on a plateau starts anew
         seed_key(seed)  # refuses a seed out of its range
         self.seed, self.epochs = seed, epochs
         self.steps_per_epoch = integer(steps_per_epoch, "Trainer: steps_per_epoch")
@@ -84,7 +85,11 @@ class Trainer:
     @property
     def scale(self) -> float:
         """The schedule's factor for the next step."""
-        return self.schedule(self.t / self.steps_per_epoch, self.epochs)
+        scale = self.schedule(self.t / self.steps_per_epoch, self.epochs)
+        if not 0 <= scale < math.inf:
+            msg = f"schedule {self.schedule!r} gives {scale!r}; needed a finite factor, not negative"
+            raise OptionError(msg, where="Trainer")
+        return scale
 
     def step(self, x: Any, y: Any, /) -> Any:
         """Take one step on a batch.
