@@ -112,7 +112,8 @@ def get_backend(name: str | Backend | None = None, /) -> Backend:
         If the name is unknown, or the library, the device or its first kernel fails.
     """
     if isinstance(name, Backend):
-        return name
+        _plugins.setdefault(name.root, type(name))
+        return _opened.setdefault(name.name, name)
     if name is not None and not isinstance(name, str):
         msg = f"got {name!r}; needed the name of a backend, such as 'numpy'"
         raise BackendError(msg)

@@ -45,6 +45,12 @@ def at_most(values: int, /) -> Iterator[None]:
         _limit.reset(token)
 
 
+def _attribute(parent: Layer, child: Layer) -> str:
+    """Return the attribute of `parent` that holds `child`, or its number among those built."""
+    held = (key for key, value in vars(parent).items() if value is child)
+    return next(held, f"parts[{len(parent.built)}]")
+
+
 def _about(layer: Layer, error: Error) -> Error:
     layer.locate(error)
     return error
@@ -94,7 +100,11 @@ class Make:
         if not isinstance(layer, Layer):
             msg = f"got {layer!r} among the layers; needed a Layer"
             raise Error(msg, where=at or "Model")
-        outer = self._stack[-1][0].path if self._stack else ""
+        parent = self._stack[-1][0] if self._stack else None
+        outer = parent.path if parent else ""
+        if parent and not any(layer is child for child in parent.built):
+            at = at or _attribute(parent, layer)
+            parent.built = (*parent.built, layer)
         if layer.maker is None:
             layer.path = ".".join(filter(None, (outer, at)))
             layer.maker, layer.number = self, len(self._built)
@@ -222,4 +232,4 @@ class Make:
     def abandon(self) -> None:
         """Set the layers free: building failed."""
         for layer in self._built:
-            layer.maker, layer.path = None, ""
+            layer._unbuild()

@@ -128,8 +128,8 @@ def _twin(layer: Layer, x: Any, seed: int) -> Model:
     source, make = layer, layer.maker
     memo = {} if make is None else {id(make): None, id(make.state): None}
     layer = copy.deepcopy(layer, memo)
-    for part in _tree(layer):
-        part.maker, part.path = None, ""
+    for part in [*_tree(layer)]:
+        part._unbuild()
     model = Model([layer], x.shape[1:], seed=seed, dtype="float64", backend=backend_of(x), compile=False)
     if make is not None:
         for old, new in zip(_tree(source), _tree(layer), strict=True):

@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from xcnn.errors import Error, OptionError
+from xcnn.passes import Pass
 from xcnn.types import Array, Pair
 
 if TYPE_CHECKING:
@@ -21,44 +22,6 @@ __all__ = ["Layer", "Pass", "watch"]
 Shape = tuple[int, ...]
 
 _watcher: ContextVar[Callable[[Layer, str, Any], None] | None] = ContextVar("watcher", default=None)
-
-
-class Pass:
-    """One training pass: what random layers draw from.
-
-    Parameters
-    ----------
-    seed : int
-        Key of the random numbers.
-    step : int or 0-d array
-        Which.
-    """
-
-    __slots__ = ("_uses", "seed", "step")
-
-    def __init__(self, seed: int = 0, step: Any = 0) -> None:
-        self.seed, self.step = seed, step
-        self._uses: dict[int, int] = {}
-
-    def use(self, number: int, /) -> int:
-        """Return how often layer `number` has drawn in this pass, and count one more.
-
-        Parameters
-        ----------
-        number : int
-            A layer's number.
-
-        Returns
-        -------
-        int
-            0 at the first use.
-        """
-        count = self._uses.get(number, 0)
-        self._uses[number] = count + 1
-        return count
-
-    def __repr__(self) -> str:
-        return f"Pass(seed={self.seed}, step={self.step})"
 
 
 @contextmanager
@@ -98,7 +61,7 @@ def _frame_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
             self.locate(error)
             raise
         except AttributeError as error:
-            if self.maker is not None:
+            if self.maker is not None or error.obj is not self:
                 raise
             msg = "it is not built; needed xcnn.Model([...], input_shape), which builds its layers"
             raise Error(msg, where=self.label) from error
@@ -141,6 +104,11 @@ class _Place:
     input_shape: Shape = ()
     output_shape: Shape = ()
     maker: Any = None  # the Make of its model
+    built: tuple[Layer, ...] = ()  # the layers that it built inside
+
+    def _unbuild(self) -> None:
+        """Forget the model that it belongs to."""
+        self.maker, self.path, self.built = None, "", ()
 
 
 @dataclass(eq=False)
@@ -258,14 +226,14 @@ class Layer(_Place):
         return [self]
 
     def children(self) -> Sequence[Layer]:
-        """Return the layers inside this one.
+        """Return the layers inside this one, by default those that it built.
 
         Returns
         -------
         sequence of Layer
             None for most.
         """
-        return ()
+        return self.built
 
     def parameters(self) -> dict[str, Parameter]:
         """Return this layer's own parameters by attribute name, without those of layers inside.

@@ -10,7 +10,10 @@ import numpy as np
 
 from xcnn import ops
 from xcnn.backend import Backend, backend_of, move
-from xcnn.errors import DataError, DTypeError, OptionError, ShapeError, lookup
+from xcnn.data.rows import from_list
+from xcnn.errors import OptionError, lookup
+from xcnn.labels import check_range, check_shape
+from xcnn.layers.geometry import numbers
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -90,10 +93,10 @@ class Loss:
         DataError, DTypeError, ShapeError
             If their number, dtype, shape or range does not fit.
         """
-        labels = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
-        kind = self._fits(labels, n, output_shape)
+        labels = from_list(labels)
+        kind = check_shape(labels, n, output_shape, self)
         if isinstance(labels, np.ndarray):  # a device would have to wait
-            self._in_range(labels, kind, output_shape)
+            check_range(labels, kind, output_shape, self)
         return move(labels, backend, dtype if kind == "f" else "int64")
 
     def check(self, labels: Any, n: int, output_shape: tuple[int, ...], /) -> None:
@@ -109,56 +112,23 @@ class Loss:
         DataError, DTypeError, ShapeError
             If their number, dtype, shape or range does not fit, or one is NaN.
         """
-        labels = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
-        self._in_range(labels, self._fits(labels, n, output_shape), output_shape)
+        labels = from_list(labels)
+        check_range(labels, check_shape(labels, n, output_shape, self), output_shape, self)
 
-    def _fits(self, labels: Any, n: int, output_shape: tuple[int, ...]) -> str:
-        """Return the kind of the labels' dtype; refuse one that is wrong, and wrong shapes."""
-        kind = _kind(labels)
-        if kind not in "biuf":
-            msg = f"labels have dtype {labels.dtype}; needed integers (classes) or floating numbers"
-            raise DTypeError(msg, where=self.name)
-        if not labels.ndim or labels.shape[0] != n:
-            msg = f"labels have shape {tuple(labels.shape)} for {n} images; needed one label per image"
-            raise ShapeError(msg, where=self.name)
-        one_axis = labels.ndim == 1 and len(output_shape) == 1
-        if tuple(labels.shape[1:]) != output_shape and not (
-            one_axis and (kind != "f" or output_shape[0] == 1)
-        ):
-            like = "integers (N,) or " if len(output_shape) == 1 else ""
-            shape = ", ".join(map(str, ("N", *output_shape)))
-            msg = f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; needed {like}({shape})"
-            raise ShapeError(msg, where=self.name)
-        return kind
+    def weight(self, labels: Any, /) -> Any:
+        """Return what the mean over these labels counts in the mean over a data set: their number.
 
-    def _in_range(self, labels: Any, kind: str, output_shape: tuple[int, ...]) -> None:
-        """Refuse classes outside the outputs, and labels that are NaN or infinite."""
-        xp = backend_of(labels).xp
-        if 0 in labels.shape:
-            return
-        if kind == "f":
-            if not bool(xp.all(xp.isfinite(labels))):
-                msg = "a label is NaN or infinite; needed finite labels"
-                raise DataError(msg, where=self.name)
-            return
-        k = output_shape[-1]
-        classes = (labels.ndim == 1 and k > 1) or (k == 1 and self.classifies)
-        if kind == "b" or not classes:
-            return
-        low, high = int(xp.min(labels)), int(xp.max(labels))
-        top = max(k - 1, 1) if self.link == "sigmoid" else k - 1
-        if low < 0 or high > top:
-            msg = f"labels reach from {low} to {high}; the model's {k} outputs need 0 to {top}"
-            raise DataError(msg, where=self.name)
+        Parameters
+        ----------
+        labels : array
+            Accepted ones.
 
-
-def _kind(a: Any) -> str:
-    """Return b, i, u, f or another letter for the dtype of `a`."""
-    if isinstance(a, np.ndarray):
-        return a.dtype.kind
-    xp = backend_of(a).xp
-    kinds = {"bool": "b", "signed integer": "i", "unsigned integer": "u", "real floating": "f"}
-    return next((letter for name, letter in kinds.items() if xp.isdtype(a.dtype, name)), "?")
+        Returns
+        -------
+        float or array ()
+            With class weights, their sum.
+        """
+        return labels.shape[0]
 
 
 @dataclass(frozen=True)
@@ -187,7 +157,7 @@ class CrossEntropy(Loss):
             msg = f"label_smoothing is {self.label_smoothing!r}; needed 0 <= label_smoothing < 1"
             raise OptionError(msg, where=self.name)
         if self.class_weights is not None:
-            weights = tuple(float(w) for w in self.class_weights)
+            weights = numbers(self.class_weights, f"{self.name}: class_weights")
             if not all(0 <= w < math.inf for w in weights) or not sum(weights):
                 msg = f"class_weights is {weights}; needed finite ones, not negative, and a positive sum"
                 raise OptionError(msg, where=self.name)
@@ -197,6 +167,16 @@ class CrossEntropy(Loss):
         """Return the loss and what its backward needs."""
         op = ops.cross_entropy_probabilities if probabilities else ops.cross_entropy
         return op(z, labels, self._weights_like(z), label_smoothing=self.label_smoothing)
+
+    def weight(self, labels: Any, /) -> Any:
+        """Return the sum of the weights of the labels' classes."""
+        if self.class_weights is None:
+            return labels.shape[0]
+        backend = backend_of(labels)
+        xp, weights = backend.xp, backend.asarray(self.class_weights, "float32")
+        if labels.ndim == 1:
+            return xp.sum(xp.take(weights, labels))
+        return xp.sum(xp.astype(labels, xp.float32) * weights)
 
     def _weights_like(self, z: Any) -> Any:
         if self.class_weights is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import OptionError, suggest
+from xcnn.errors import OptionError, lookup
 from xcnn.types import Array
 
 __all__ = ["accuracy", "get", "mean_absolute_error", "top5_accuracy", "wilson_interval"]
@@ -24,15 +25,17 @@ def _classes(labels: Array, /) -> Any:
     return xp.reshape(labels, (-1,))
 
 
-def accuracy(z: Array, labels: Array, /) -> Any:
+def accuracy(z: Array, labels: Array, /, *, threshold: float = 0.0) -> Any:
     """Return the fraction of images whose largest output is their class.
 
     Parameters
     ----------
     z : array (N, K)
-        Logits or probabilities; with K = 1 a logit, positive for class 1.
+        Logits or probabilities; a single one counts as class 1 above the threshold.
     labels : array (N,) or (N, K)
         Classes, or one-hot.
+    threshold : float
+        0 for logits, 1/2 for probabilities and numbers.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def accuracy(z: Array, labels: Array, /) -> Any:
     """
     xp = array_namespace(z)
     if z.ndim == 1 or z.shape[-1] == 1:
-        right = xp.reshape(z > 0, (-1,)) == (xp.astype(_classes(labels), z.dtype) > 0.5)
+        right = xp.reshape(z > threshold, (-1,)) == (xp.astype(_classes(labels), z.dtype) > 0.5)
     else:
         right = xp.argmax(z, axis=1) == _classes(labels)
     return xp.mean(xp.astype(right, z.dtype))
@@ -129,7 +132,7 @@ NAMES: dict[str, Metric] = {
 }
 
 
-def get(metrics: Any, /, *, classifies: bool = True) -> dict[str, Metric]:
+def get(metrics: Any, /, *, classifies: bool = True, threshold: float = 0.0) -> dict[str, Metric]:
     """Return metrics by name.
 
     Parameters
@@ -139,6 +142,8 @@ def get(metrics: Any, /, *, classifies: bool = True) -> dict[str, Metric]:
         nothing for numbers.
     classifies : bool
         Whether labels are classes.
+    threshold : float
+        Of `accuracy`, for a single output.
 
     Returns
     -------
@@ -151,16 +156,13 @@ def get(metrics: Any, /, *, classifies: bool = True) -> dict[str, Metric]:
         If a name is unknown.
     """
     if metrics is None:
-        return {"accuracy": accuracy} if classifies else {}
+        metrics = ["accuracy"] if classifies else []
     if isinstance(metrics, dict):
         return metrics
     found: dict[str, Metric] = {}
-    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
-        if callable(metric):
-            found[getattr(metric, "__name__", repr(metric))] = metric
-        elif metric in NAMES:
-            found[metric] = NAMES[metric]
-        else:
-            msg = f"unknown metric {metric!r}{suggest(str(metric), NAMES)}"
-            raise OptionError(msg)
+    for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
+        name = getattr(metric, "__name__", repr(metric)) if callable(metric) else metric
+        found[name] = metric if callable(metric) else lookup(metric, NAMES, "metric")
+        if found[name] is accuracy:
+            found[name] = functools.partial(accuracy, threshold=threshold)
     return found

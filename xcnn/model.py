@@ -202,8 +202,8 @@ class Model(Predictor):
         stack: list[Any] = [layers]
         while stack:
             layer = stack.pop()
-            layer.maker, layer.path = None, ""
             stack += layer.children()
+            layer._unbuild()
         twin.__init__(  # type: ignore[misc]
             layers,
             self.input_shape,

@@ -29,8 +29,18 @@ def flatten(layers: Layer, /) -> Sequential:
     return Sequential(*layers.leaves())
 
 
+def _keys(leaf: Layer) -> set[int]:
+    """Return what tells that a leaf, or what it is made of, is used elsewhere too."""
+    keys, stack = {leaf.number}, [leaf]
+    while stack:
+        part = stack.pop()
+        keys |= {id(p) for p in part.parameters().values()} | {part.number}
+        stack += part.children()
+    return keys
+
+
 def _uses(leaves: list[Layer]) -> Counter[int]:
-    return Counter(id(p) for leaf in leaves for p in leaf.parameters().values())
+    return Counter(key for leaf in leaves for key in _keys(leaf))
 
 
 def compile_plan(flat: Sequential, backend: Backend, dtype: str, /) -> Sequential:
@@ -58,7 +68,7 @@ def compile_plan(flat: Sequential, backend: Backend, dtype: str, /) -> Sequentia
     last = [leaves.pop()] if leaves and ending_of(leaves[-1]) else []
     uses = _uses(leaves)
     while leaves:
-        once = list(takewhile(lambda leaf: all(uses[id(p)] < 2 for p in leaf.parameters().values()), leaves))
+        once = list(takewhile(lambda leaf: all(uses[key] < 2 for key in _keys(leaf)), leaves))
         found = compile_run(once, dtype=dtype, need_dx=bool(plan)) if once else None
         layer, taken = found or (leaves[0], 1)
         plan.append(layer)

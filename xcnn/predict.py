@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from xcnn import losses, ops
 from xcnn.backend import Backend, backend_of, get_backend, move
-from xcnn.data.rows import in_memory, read_slice
+from xcnn.data.rows import from_list, in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 from xcnn.layers import Sequential
 from xcnn.layers.geometry import integer
@@ -88,7 +86,7 @@ class Predictor:
         ShapeError, DTypeError, DataError
             If the shape does not fit, the dtype is an integer one other than uint8, or there are no inputs.
         """
-        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        x = from_list(x)
         if not hasattr(x, "shape"):
             msg = f"x is a {type(x).__name__}; needed an array (N, {', '.join(map(str, self.input_shape))})"
             raise DTypeError(msg, where="Model")
@@ -109,7 +107,7 @@ class Predictor:
 
     def _predict(self, x: Any, batch_size: int, finish: Any) -> Any:
         """Return `finish` of the outputs, batch by batch, in the kind of `x`."""
-        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        x = from_list(x)
         step = integer(batch_size, "Model: batch_size")
         if not hasattr(x, "shape") or not x.shape:
             return self.accept(x)  # refuses it

@@ -80,6 +80,10 @@ class State:
                 return g[start - at : stop - at]
         return None
 
+    def drop_gradient(self) -> None:
+        """Forget the gradients added so far."""
+        self._gradients = {}
+
     def take_gradient(self) -> Any:
         """Join the gradients into one vector, and forget them; untouched ranges are zero.
 

@@ -49,6 +49,17 @@ class Rows:
         return rows if np.ndim(index) else rows[0]
 
 
+def from_list(a: Any, /) -> Any:
+    """Return a list as a NumPy array, and anything else as it is; uneven rows are refused."""
+    if not isinstance(a, (list, tuple)):
+        return a
+    try:
+        return np.asarray(a)
+    except ValueError as error:
+        msg = f"a list whose rows differ in shape; needed rows of one shape ({error})"
+        raise DataError(msg) from error
+
+
 def in_memory(a: Any, /) -> bool:
     """Return whether `a` is an array of some library that was read already."""
     return array_api_compat.is_array_api_obj(a) and not isinstance(a, np.memmap)

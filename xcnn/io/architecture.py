@@ -21,10 +21,20 @@ def _options(layer: Layer) -> dict[str, Any]:
     for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
         if name == "self" or name in _SKIPPED or parameter.kind is parameter.VAR_POSITIONAL:
             continue
+        if not hasattr(layer, name):
+            msg = (
+                f"{type(layer).__name__} keeps no attribute {name!r}; needed one of each constructor argument"
+            )
+            raise FileError(msg)
         value = getattr(layer, name)
-        if value is not parameter.default and value != parameter.default:
+        if value is not parameter.default:
             found[name] = value
     return found
+
+
+def _named_init(init: Any) -> str:
+    """Return the name of an initialiser, or any: the values are in the file, how they began is not needed."""
+    return next((name for name, known in initializers.NAMES.items() if known == init), "zeros")
 
 
 def _plain(value: Any, seen: dict[int, int]) -> Any:
@@ -32,15 +42,10 @@ def _plain(value: Any, seen: dict[int, int]) -> Any:
         return layer_to_json(value, seen)
     if isinstance(value, (list, tuple)):
         return [_plain(v, seen) for v in value]
-    if isinstance(value, (initializers.Constant, initializers.Uniform, initializers.Scaled)):
-        names = {init: name for name, init in initializers.NAMES.items()}
-        return names.get(value, "zeros")  # the values are in the file; how they began is not needed
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a NumPy scalar
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if callable(value):
-        return "zeros"
     msg = f"{value!r} cannot be written as JSON; needed numbers, strings, lists or layers"
     raise FileError(msg)
 
@@ -72,7 +77,10 @@ def layer_to_json(layer: Layer, seen: dict[int, int] | None = None, /) -> dict[s
     plain: dict[str, Any] = {"type": type(layer).__name__}
     if isinstance(layer, layers.Sequential):
         plain["layers"] = [layer_to_json(child, seen) for child in layer.layers]
-    plain |= {name: _plain(value, seen) for name, value in _options(layer).items()}
+    for name, value in _options(layer).items():
+        if name == "init" and callable(value) and not isinstance(value, Layer):
+            value = _named_init(value)
+        plain[name] = _plain(value, seen)
     return plain
 
 
@@ -126,7 +134,7 @@ def layer_from_json(
         if isinstance(value, dict):
             options[key] = layer_from_json(value, custom, made=made)
         elif isinstance(value, list):
-            options[key] = _tuples(value)
+            options[key] = _tuples(value, custom, made)
     try:
         made[number] = kinds[name](*inner, **options)
     except (TypeError, Error) as error:
@@ -135,5 +143,8 @@ def layer_from_json(
     return made[number]
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _tuples(value: Any, custom: Sequence[type[Layer]], made: list[Any]) -> Any:
+    """Return lists as tuples, and layers in them as layers."""
+    if isinstance(value, dict):
+        return layer_from_json(value, custom, made=made)
+    return tuple(_tuples(v, custom, made) for v in value) if isinstance(value, list) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def _digest(tensors: dict[str, np.ndarray], description: str) -> str:
 
 
 def save(model: Model, path: str | Path, /) -> None:
-    """Write a model to one file: parameters, running statistics, layers, loss, class names.
+    """Write a model to one file: parameters, statistics, layers, classes, loss unless it is your own.
 
     The file is written whole or not at all, holds no code and loads on any backend.
 
@@ -76,6 +77,9 @@ def save(model: Model, path: str | Path, /) -> None:
         }
     )
     named: dict[str, Any] = {**model.parameters(), **model.buffers()}
+    if len(named) < len(model.state.parameters) + len(model.state.buffers):
+        msg = "a layer does not name what it built; needed children() and attributes that hold its parameters"
+        raise FileError(msg, where=str(path))
     tensors = {
         name: np.ascontiguousarray(model.backend.to_numpy(holder.value)).reshape(holder.shape)
         for name, holder in named.items()
@@ -107,6 +111,9 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
         If the file is missing, truncated, altered, no model of xcnn, or of a newer format, or if names or
         shapes do not match its layers. Nothing is unpickled.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        msg = f"got {path!r}; needed the path of a model file"
+        raise FileError(msg, where="load")
     backend = get_backend(backend)
     metadata, tensors = _read(Path(path))
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from xcnn.errors import OptionError, ShapeError, suggest
 from xcnn.types import Pair, Sides
 
-__all__ = ["check_padding", "image_shape", "integer", "pair", "sides"]
+__all__ = ["check_padding", "image_shape", "integer", "numbers", "pair", "sides"]
 
 MODES = ("valid", "same", "full")
 
@@ -23,6 +23,15 @@ def integer(value: Any, name: str, /, least: int = 1) -> int:
         msg = f"{name} is {value!r}; needed an integer of at least {least}"
         raise OptionError(msg)
     return number
+
+
+def numbers(value: Any, name: str, /) -> tuple[float, ...]:
+    """Return a sequence of numbers as floats; `name` is for the error."""
+    try:
+        return tuple(map(float, value))
+    except (TypeError, ValueError) as error:
+        msg = f"{name} is {value!r}; needed numbers"
+        raise OptionError(msg) from error
 
 
 def pair(value: Any, name: str, /, least: int = 1) -> Pair:

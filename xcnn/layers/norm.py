@@ -10,7 +10,7 @@ from xcnn import ops
 from xcnn.errors import OptionError, ShapeError
 from xcnn.layer import Layer, Shape
 from xcnn.layers.activation import Elementwise
-from xcnn.layers.geometry import integer
+from xcnn.layers.geometry import integer, numbers
 from xcnn.state import Buffer, Parameter
 
 __all__ = ["BatchNorm2D", "GroupNorm", "LayerNorm", "Normalize"]
@@ -54,7 +54,8 @@ class BatchNorm2D(Norm):
 
     .. math:: y = w_c \frac{x - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}} + b_c
 
-    In training with the statistics of the batch, which move the running ones; else with the running ones.
+    In training with the statistics of the batch, which move the running ones, frozen or not; else with the
+    running ones.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ class BatchNorm2D(Norm):
         if not 0 <= self.momentum <= 1:
             msg = f"BatchNorm2D: momentum is {self.momentum!r}; needed 0 <= momentum <= 1"
             raise OptionError(msg)
+        self.momentum = float(self.momentum)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Declare w, b and the running statistics."""
@@ -204,7 +206,8 @@ class Normalize(Elementwise):
         for name in ("mean", "std"):
             value = getattr(self, name)
             single = getattr(value, "shape", None) == () or not hasattr(value, "__len__")
-            setattr(self, name, float(value) if single else tuple(map(float, value)))
+            found = numbers([value] if single else value, f"Normalize: {name}")
+            setattr(self, name, found[0] if single else found)
         mean, std = (v if isinstance(v, tuple) else (v,) for v in (self.mean, self.std))
         if not all(map(math.isfinite, mean)):
             msg = f"Normalize: mean is {self.mean}; needed finite numbers"

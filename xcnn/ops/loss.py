@@ -36,7 +36,7 @@ def _weigh(
             msg = f"class_weights has shape {tuple(class_weights.shape)}; needed ({k},)"
             raise ShapeError(msg)
         check_floating(xp, z, class_weights, names=f"{name} class_weights")
-        total = xp.sum(t * class_weights)
+        total = xp.maximum(xp.sum(t * class_weights), xp.finfo(z.dtype).smallest_normal)
     if label_smoothing:
         t = (1 - label_smoothing) * t + label_smoothing / k
     return (t if class_weights is None else t * class_weights), total

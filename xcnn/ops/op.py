@@ -121,6 +121,10 @@ class Op(Generic[P]):
 
     def __call__(self, *arrays: P.args, **options: P.kwargs) -> tuple[Any, Saved]:
         """Return y and what `Saved.backward` needs."""
+        if any([hasattr(value, "item") for value in options.values()]):  # NumPy's scalars would widen float32
+            options = {
+                key: value.item() if hasattr(value, "item") else value for key, value in options.items()
+            }  # type: ignore[assignment]
         try:
             plugin = _common_plugin(self.name, arrays)
             given = tuple([a is not None for a in arrays]) + (False,) * (self.arity - len(arrays))

@@ -20,7 +20,7 @@ def shifted(x: Array, axis: int, /) -> tuple[Any, Any]:
     if not -x.ndim <= axis < x.ndim:
         msg = f"axis is {axis}; x has shape {tuple(x.shape)}"
         raise ShapeError(msg)
-    z = x - xp.max(x, axis=axis, keepdims=True)
+    z = xp.maximum(x - xp.max(x, axis=axis, keepdims=True), xp.finfo(x.dtype).min)
     return z, xp.exp(z)
 
 

@@ -82,6 +82,9 @@ def as_target(z: Array, labels: Array, /, name: str = "z") -> Any:
 def as_binary(z: Array, labels: Array, /, name: str = "z") -> Any:
     """Return `as_target`; integers for a single output are 0 or 1, see `_in_range`."""
     xp = array_namespace(z)
+    if labels.shape == z.shape and xp.isdtype(labels.dtype, ("bool", "integral")):
+        whole = xp.astype(labels, xp.int64)
+        return _in_range(xp.astype(whole, z.dtype), whole, 1)
     t = as_target(z, labels, name)
     single = z.ndim == 1 or z.shape[-1] == 1
     if single and xp.isdtype(labels.dtype, "integral"):

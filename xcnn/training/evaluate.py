@@ -8,32 +8,16 @@ import numpy as np
 
 from xcnn import losses
 from xcnn import metrics as metrics_
-from xcnn.data.rows import read_slice
+from xcnn.data.rows import from_list, read_slice
 from xcnn.errors import DataError
 from xcnn.layers.geometry import integer
 
 __all__ = ["evaluate"]
 
 
-def as_scores(z: Any, loss: losses.Loss, probabilities: bool, /) -> Any:
-    """Return outputs as metrics want them: a single one is positive for class 1.
-
-    Parameters
-    ----------
-    z : array (N, ...)
-        What the loss was computed on.
-    loss : Loss
-        Says whether they are logits.
-    probabilities : bool
-        Whether they are probabilities already.
-
-    Returns
-    -------
-    array
-        z, or z - 1/2.
-    """
-    single = z.ndim == 1 or z.shape[-1] == 1
-    return z - 0.5 if single and (probabilities or loss.link is None) else z
+def threshold_of(model: Any, loss: losses.Loss, /) -> float:
+    """Return above which a single output means class 1: 0 for a logit, else 1/2."""
+    return 0.0 if loss.link is not None and not model.head(loss)[1] else 0.5
 
 
 def evaluate(
@@ -67,24 +51,26 @@ def evaluate(
         If the outputs hold NaN.
     """
     loss = losses.get(loss or model.loss or "cross_entropy")
-    named = metrics_.get(metrics, classifies=loss.classifies)
+    named = metrics_.get(metrics, classifies=loss.classifies, threshold=threshold_of(model, loss))
     head, probabilities = model.head(loss)
-    x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+    x = from_list(x)
     if not hasattr(x, "shape") or not x.shape or x.shape[0] == 0:
         model.accept(x)  # refuses it
     n, sums = x.shape[0], dict.fromkeys(("loss", *named), 0.0)
     y = loss.accept(y, n, model.output_shape, model.backend, model.dtype)
+    weights = 0.0
     step = integer(batch_size, "evaluate: batch_size")
     for i in range(0, max(n, 1), step):
         stop = min(i + step, n)
         part, labels = model.accept(read_slice(x, i, stop)), y[i:stop, ...]
         z, _ = head.forward(part)
         values = {"loss": loss(z, labels, probabilities=probabilities)[0]}
-        scores = as_scores(z, loss, probabilities)
-        values |= {name: metric(scores, labels) for name, metric in named.items()}
+        values |= {name: metric(z, labels) for name, metric in named.items()}
+        weight = float(loss.weight(labels))
+        weights += weight
         for name, value in values.items():
-            sums[name] += float(value) * part.shape[0]
+            sums[name] += float(value) * (weight if name == "loss" else part.shape[0])
     if not np.isfinite(sums["loss"]):
         msg = "the loss is not finite; needed inputs without NaN or infinity, and a model without them"
         raise DataError(msg, where="evaluate")
-    return {name: value / n for name, value in sums.items()}
+    return {name: value / ((weights or 1.0) if name == "loss" else n) for name, value in sums.items()}

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from xcnn import metrics as metrics_
 from xcnn.callbacks import Callback, EachEpoch
 from xcnn.data import Loader, split
-from xcnn.data.rows import in_memory, read_slice
+from xcnn.data.rows import from_list, in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, NonFiniteError, OptionError
 from xcnn.layers.geometry import integer
 from xcnn.schedules import Schedule
-from xcnn.training.evaluate import as_scores, evaluate
+from xcnn.training.evaluate import evaluate, threshold_of
 from xcnn.training.history import History
 from xcnn.training.nonfinite import find_nonfinite
 from xcnn.training.progress import Progress
@@ -35,8 +33,6 @@ class _Meter:
         self.trainer, self.metrics, self.callbacks = trainer, metrics, callbacks
         self.every = 1 if trainer.model.backend.host else _EVERY
         self.pending: list[Any] = []
-        probabilities = trainer.model.head(trainer.loss)[1]
-        self.scores = lambda z: as_scores(z, trainer.loss, probabilities)
         self.reset()
 
     def reset(self) -> None:
@@ -45,7 +41,7 @@ class _Meter:
 
     def add(self, loss: Any, z: Any, x: Any, y: Any) -> None:
         """Count a step; look at its numbers now and then."""
-        values = [metric(self.scores(z), y) for metric in self.metrics.values()]
+        values = [metric(z, y) for metric in self.metrics.values()]
         self.pending.append((self.trainer.t, loss, values, x, y))
         if len(self.pending) >= self.every:
             self.flush()
@@ -149,7 +145,7 @@ def fit(
         if y is None:
             msg = "there are no labels; needed fit(x, y) or fit(loader)"
             raise DataError(msg, where="fit")
-        x, y = _array(x), _array(y)
+        x, y = from_list(x), from_list(y)
         _check(model, x)
         if not hasattr(y, "shape"):
             msg = f"labels are {y!r}; needed an array (N,) or (N, K)"
@@ -164,7 +160,7 @@ def fit(
         if not isinstance(validation, (list, tuple)) or len(validation) != 2:
             msg = f"validation is {type(validation).__name__}; needed (x, y), or a fraction with arrays"
             raise OptionError(msg, where="fit")
-        validation = _array(validation[0]), _array(validation[1])
+        validation = from_list(validation[0]), from_list(validation[1])
     trainer = Trainer(
         model,
         optimizer=optimizer,
@@ -174,8 +170,9 @@ def fit(
         epochs=epochs,
         steps_per_epoch=max(len(loader), 1),
     )
-    named = metrics_.get(metrics, classifies=trainer.loss.classifies)
-    hooks = [_hook(c) for c in callbacks]
+    threshold = threshold_of(model, trainer.loss)
+    named = metrics_.get(metrics, classifies=trainer.loss.classifies, threshold=threshold)
+    hooks = [_hook(c) for c in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
     if validation is not None:
         held_x, held_y = validation
         _check(model, held_x)
@@ -224,10 +221,6 @@ def _hook(callback: Any) -> Callback:
         return EachEpoch(callback)
     msg = f"got {callback!r} as a callback; needed a Callback or a function of (epoch, logs)"
     raise OptionError(msg, where="fit")
-
-
-def _array(a: Any) -> Any:
-    return np.asarray(a) if isinstance(a, (list, tuple)) else a
 
 
 def _check(model: Any, x: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn import losses, optim, schedules
-from xcnn.backend import find_kernel
+from xcnn.backend import find_kernel, is_readable
 from xcnn.errors import Error, OptionError
 from xcnn.layer import Pass
 from xcnn.layers.geometry import integer
@@ -79,13 +79,12 @@ class Trainer:
         zeros = array_namespace(state.arrays.values).zeros_like
         state.arrays = state.arrays._replace(slots=tuple([zeros(state.arrays.values) for _ in range(slots)]))
         self._token = state.token = object()
-        capture = type(model.backend).capture
-        self._run = capture(self.pure_step) if capture else self.pure_step
+        self._captured: tuple[Any, Callable[..., Any]] = None, self.pure_step
 
     @property
     def scale(self) -> float:
         """The schedule's factor for the next step."""
-        scale = self.schedule(self.t / self.steps_per_epoch, self.epochs)
+        scale = float(self.schedule(self.t / self.steps_per_epoch, self.epochs))
         if not 0 <= scale < math.inf:
             msg = f"schedule {self.schedule!r} gives {scale!r}; needed a finite factor, not negative"
             raise OptionError(msg, where="Trainer")
@@ -141,12 +140,22 @@ class Trainer:
         scalars = self.t, [s.optimizer.scalars(self.t, scale) if s.optimizer else () for s in self.segments]
         before = state.arrays
         try:
-            state.arrays, loss, z = self._run(before, x, y, scalars)
+            state.arrays, loss, z = self._runner()(before, x, y, scalars)
         except BaseException:  # Ctrl-C too: no half step stays
             state.arrays = before
-            state.take_gradient()
+            state.drop_gradient()
             raise
         return loss, z
+
+    def _runner(self) -> Callable[..., Any]:
+        """Return the step, as the model's backend replays it where it can."""
+        backend = self.model.backend
+        capture = type(backend).capture
+        if capture is None or is_readable():
+            return self.pure_step
+        if self._captured[0] is not backend:
+            self._captured = backend, capture(self.pure_step)
+        return self._captured[1]
 
     def pure_step(self, arrays: Arrays, x: Any, y: Any, scalars: Any, /) -> tuple[Arrays, Any, Any]:
         """Return the arrays after one step, the loss and the outputs: a function of its arguments alone.
@@ -171,6 +180,7 @@ class Trainer:
         """
         model, state = self.model, self.model.state
         state.arrays = arrays
+        state.drop_gradient()  # of passes made by hand
         t, scalars = scalars
         head, probabilities = model.head(self.loss)
         z, saved = head.forward(x, train=Pass(self.seed, t))
