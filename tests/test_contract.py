@@ -15,6 +15,13 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.random((8, 4)).astype("float32"), np.arange(8) % 3
 
 
+@pytest.fixture(autouse=True)
+def _no_trace(monkeypatch):
+    """Forget the backends that a test makes."""
+    for name in ("_opened", "_plugins"):
+        monkeypatch.setattr(f"xcnn.backend.{name}", dict(getattr(xcnn.backend, name)))
+
+
 class Chain(Layer):
     """Two layers, built as the contract says, with no word on where they are kept."""
 
