@@ -198,3 +198,8 @@ def test_logits_at_the_end_of_the_range_give_a_finite_loss(backend):
         loss, saved = xcnn.ops.cross_entropy(z, backend.asarray([0]))
     assert float(loss) == 0
     assert np.isfinite(backend.to_numpy(saved.backward(1.0)[0])).all()
+
+
+def test_cross_entropy_of_one_output_is_refused():
+    with pytest.raises(xcnn.OptionError, match="one output is always 0; needed 2 outputs"):
+        xcnn.Model([Dense(1)], (4,)).fit(X, np.zeros(8, int))

@@ -72,6 +72,9 @@ class Trainer:
         self.t, self.stop = 0, False
         self.learning_rate = 0.0
         model.head(self.loss)  # refuses a loss that does not go with the model's ending
+        if self.loss.link == "softmax" and model.output_shape == (1,):
+            msg = f"{self.loss.name} of one output is always 0; needed 2 outputs, or binary_cross_entropy"
+            raise OptionError(msg, where="Trainer")
         model.loss = self.loss
         state = model.state
         self.segments = find_segments(state, self.optimizer)
