@@ -6,88 +6,70 @@ import argparse
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-from bench import ours, process, report
-from bench.clock import interleave
+from bench import environment, report
 from bench.nets import NETS
-from bench.side import check
 
-# What BLAS and PyTorch read when they are imported.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-PIN = "OPENBLAS_CORETYPE"  # holds NumPy's BLAS to the kernels of a certain processor
+ALL = {"batch": [1, 16, 64, 256], "threads": [1, 2]}
 
 
 def arguments() -> argparse.Namespace:
     """Return what the command line asks for."""
-    parser = argparse.ArgumentParser("python -m bench", description="xcnn against PyTorch eager, on the CPU.")
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--nets", default=",".join(NETS), help="some of %(default)s")
-    parser.add_argument("--batch", type=int, default=64, help="images in a batch (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="for each time and side (%(default)s)")
-    parser.add_argument("--threads", type=int, default=processors, help="of both sides (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="processes for each import (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
+    parser = argparse.ArgumentParser("python -m bench", description="xcnn against PyTorch, on the CPU.")
+    add, several = parser.add_argument, environment.numbers
+    own = ", ".join(f"{net.batch} for {name}" for name, net in NETS.items() if net.batch != 64)
+    add("--nets", default=",".join(NETS), help="some of %(default)s")
+    add("--batch", type=several, help=f"images in a batch, like 1,16,64 (64; {own})")
+    add("--threads", type=several, help=f"of both sides, like 1,2 ({environment.processors()})")
+    add("--all", action="store_true", help="batches 1, 16, 64, 256 and 1 and 2 threads, unless given")
+    add("--seconds", type=float, default=1.5, help="for each time and side (%(default)s)")
+    add("--repeats", type=int, default=5, help="processes for each import (%(default)s)")
+    add("--no-fresh", dest="fresh", action="store_false", help="neither first steps nor memory")
+    add("--json", type=Path, metavar="FILE", help="where to write the figures")
+    add("--plot", type=Path, metavar="FILE.png", help="where to draw the ratios")
     options = parser.parse_args()
     options.nets = options.nets.split(",")
     for name in options.nets:
         if name not in NETS:
             parser.error(f"unknown net {name!r}; known: {', '.join(NETS)}")
-    for name in ("batch", "threads", "repeats"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} is {getattr(options, name)}; needed at least 1")
+    if options.repeats < 1:
+        parser.error(f"--repeats is {options.repeats}; needed at least 1")
+    for name in ("json", "plot"):  # not after an hour
+        path = getattr(options, name)
+        if path and not path.absolute().parent.is_dir():
+            parser.error(f"--{name} {path}: there is no folder {path.parent}")
+    options.peer = importlib.util.find_spec("torch") is not None
+    for name, needed in (("torch", "PyTorch to compare with"), ("matplotlib", "Matplotlib")):
+        if options.plot and importlib.util.find_spec(name) is None:
+            parser.error(f"--plot needs {needed} (pip install {name})")
+    if options.all:
+        options.batch = options.batch or ALL["batch"]
+        options.threads = options.threads or ALL["threads"]
+    options.threads = options.threads or [environment.processors()]
     return options
 
 
-def in_clean_environment(threads: int, /) -> None:
-    """Start again unless BLAS and PyTorch will use `threads` threads, and BLAS kernels of its own choice."""
-    wanted = dict.fromkeys(THREADS, str(threads))
-    environment = {k: v for k, v in os.environ.items() if k != PIN} | wanted
-    if environment != dict(os.environ):
-        if PIN in os.environ:
-            print(f"{PIN}={os.environ[PIN]} is unset for this run: BLAS picks its kernels itself", flush=True)
-        sys.exit(subprocess.call([sys.executable, *sys.orig_argv[1:]], env=environment))
-
-
-def measure(name: str, options: argparse.Namespace, *, peer: bool) -> dict[str, Any]:
-    """Return the times and the memory of one net."""
-    sides = {"xcnn": ours.build(NETS[name], options.batch)}
-    found: dict[str, Any] = {"parameters": sum(w.size for w in sides["xcnn"].weights)}
-    if peer:
-        from bench import peer as theirs
-
-        sides["torch"] = theirs.build(NETS[name], options.batch, sides["xcnn"].weights)
-        check(sides["xcnn"], sides["torch"])
-    for work in ("step", "predict"):
-        runs = {side: (getattr(run, work), run.reset) for side, run in sides.items()}
-        timings = interleave(runs, options.seconds)
-        found[work] = {side: timing._asdict() for side, timing in timings.items()}
-        if peer:
-            found[work]["ratio"] = timings["torch"].seconds / timings["xcnn"].seconds
-    found["memory"] = {side: process.memory(side, name, options.batch) for side in sides}
-    return found
-
-
 def main() -> None:
-    """Measure, print the table, write the figures."""
+    """Measure, print the tables, write the figures, draw the ratios."""
     options = arguments()
-    in_clean_environment(options.threads)
-    peer = importlib.util.find_spec("torch") is not None
-    if not peer:
-        print("PyTorch is not installed: xcnn is measured alone (pip install torch)")
-    result = {"machine": report.machine(), "threads": options.threads, "batch": options.batch}
-    modules = ["numpy", "xcnn"] + ["torch"] * peer
-    result["import_seconds"] = process.import_seconds(modules, options.repeats)
-    result["nets"] = {}
-    for name in options.nets:
-        print(f"measuring {name} ...", file=sys.stderr)
-        result["nets"][name] = measure(name, options, peer=peer)
-    print(report.text(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if environment.PIN in os.environ:
+        pinned = f"{environment.PIN}={os.environ[environment.PIN]}"
+        print(f"{pinned} is unset for this run: BLAS picks its kernels itself", flush=True)
+    if not options.peer:
+        print("PyTorch is not installed: xcnn is measured alone (pip install torch)", flush=True)
+    given = {name: getattr(options, name) for name in ("nets", "seconds", "repeats", "peer", "fresh")}
+    given["batches"] = options.batch
+    found = []
+    for threads in options.threads:
+        found.append(environment.call("bench.measure", given | {"threads": threads}, threads))
+        print(report.text(found[-1]), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        from bench import plot
+
+        plot.draw(found, options.plot)
 
 
 if __name__ == "__main__":

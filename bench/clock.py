@@ -13,9 +13,12 @@ __all__ = ["CHUNKS", "Timing", "interleave"]
 
 CHUNKS = 7  # that a figure is the median of
 TRIES = 3 * CHUNKS  # before disturbed ones must do
+PATIENCE = 6  # times the seconds asked for, before what there is, or the least disturbed, must do
 PAUSE = 0.05  # seconds: the threads of a BLAS spin on after their last job, and would slow the other side
+WARM = 0.1  # seconds of calls before a chunk: threads that slept may wake on one processor, and stay a while
 TOLERATED = 0.05  # fraction of a chunk in which one processor may work for others
 TICK = 0.01  # seconds: what /proc/stat resolves
+RENEW = 256  # calls after which a chunk begins anew: many steps on one batch would end in denormal numbers
 
 
 class Timing(NamedTuple):
@@ -39,12 +42,12 @@ class Timing(NamedTuple):
 def interleave(
     runs: Mapping[str, tuple[Callable[[], object], Callable[[], None]]], seconds: float, /
 ) -> dict[str, Timing]:
-    """Time functions in turns.
+    """Time functions in turns; who comes first changes from round to round.
 
     Parameters
     ----------
     runs : mapping
-        Name to (function, what to call before each chunk).
+        Name to (function, what to call before each chunk, and in long ones now and then).
     seconds : float
         For each function, in all chunks together.
 
@@ -54,40 +57,59 @@ def interleave(
         Name to Timing.
     """
     quiet: dict[str, list[float]] = {name: [] for name in runs}
-    disturbed: dict[str, list[float]] = {name: [] for name in runs}
+    disturbed: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    names = list(runs)
+    end = time.perf_counter() + PATIENCE * seconds * len(names)
     for _ in range(TRIES):
-        for name, (run, reset) in runs.items():
+        for name in names:
             if len(quiet[name]) < CHUNKS:
-                reset()
-                time.sleep(PAUSE)
-                median, others = _chunk(run, seconds / CHUNKS)
-                (quiet if others is None or others <= 0 else disturbed)[name].append(median)
-        if all(len(medians) >= CHUNKS for medians in quiet.values()):
+                median, others = _chunk(*runs[name], seconds)
+                if others is None or others <= 0:
+                    quiet[name].append(median)
+                else:
+                    disturbed[name].append((others, median))
+        if all(len(medians) >= CHUNKS for medians in quiet.values()) or time.perf_counter() > end:
             break
+        names = [*names[1:], names[0]]
     told = _busy() is not None
     found = {}
     for name in runs:
-        good = quiet[name] or disturbed[name]
+        good = quiet[name] or [median for _, median in sorted(disturbed[name])[:3]]
         found[name] = Timing(statistics.median(good), len(good), bool(quiet[name]) if told else None)
     return found
 
 
-def _chunk(run: Callable[[], object], seconds: float) -> tuple[float, float | None]:
+def _chunk(
+    run: Callable[[], object], reset: Callable[[], None], seconds: float
+) -> tuple[float, float | None]:
     """Return the median time of a call, and by how many seconds others exceeded what is tolerated."""
+    reset()
+    time.sleep(min(PAUSE, seconds))
     run()
-    times: list[float] = []
+    _calls(run, reset, min(WARM, seconds / CHUNKS), 0)
     busy, own = _busy(), _own()
+    begin = time.perf_counter()
+    times = _calls(run, reset, seconds / CHUNKS, seconds)
+    took, after = time.perf_counter() - begin, _busy()
+    if busy is None or after is None:
+        return statistics.median(times), None
+    others = (after - busy) - (_own() - own)
+    return statistics.median(times), others - max(2 * TICK, TOLERATED * took)
+
+
+def _calls(run: Callable[[], object], reset: Callable[[], None], seconds: float, most: float) -> list[float]:
+    """Return how long calls take, for some seconds; if `most` allows, three of them, and one anyway."""
+    times: list[float] = []
     begin = now = time.perf_counter()
-    while now - begin < seconds or len(times) < 3:
+    while not times or now - begin < (seconds if len(times) >= 3 else max(seconds, most)):
+        if len(times) % RENEW == RENEW - 1:
+            reset()
+            run()
         start = time.perf_counter()
         run()
         now = time.perf_counter()
         times.append(now - start)
-    after = _busy()
-    if busy is None or after is None:
-        return statistics.median(times), None
-    others = (after - busy) - (_own() - own)
-    return statistics.median(times), others - max(2 * TICK, TOLERATED * (now - begin))
+    return times
 
 
 def _busy() -> float | None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import xcnn
 from bench import nets
 from bench.side import RATE, Side, batch
-from xcnn.layers import Conv2D, Flatten, Layer, MaxPool2D
+from xcnn.layers import (
+    BatchNorm2D,
+    Conv2D,
+    Flatten,
+    GlobalAvgPool2D,
+    Identity,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    Sum,
+)
 from xcnn.layers import Dense as DenseLayer
 
 __all__ = ["build", "layers"]
 
 
-def layers(net: nets.Net, /) -> list[Layer]:
+def layers(parts: nets.Parts, /) -> list[Layer]:
     """Return the layers of a net.
 
     Parameters
     ----------
-    net : Net
-        Of `nets.NETS`.
+    parts : tuple
+        Of one of `nets.NETS`.
 
     Returns
     -------
@@ -25,16 +36,29 @@ def layers(net: nets.Net, /) -> list[Layer]:
         The last one gives logits.
     """
     found: list[Layer] = []
-    for part in net:
+    for part in parts:
         if isinstance(part, nets.Conv):
-            found.append(Conv2D(part.filters, part.size, padding=part.padding, activation="relu"))
+            found += _conv(part)
         elif isinstance(part, nets.Pool):
             found.append(MaxPool2D(part.size))
+        elif isinstance(part, nets.GlobalPool):
+            found.append(GlobalAvgPool2D())
+        elif isinstance(part, nets.Residual):
+            shortcut = Sequential(*layers(part.shortcut)) if part.shortcut else Identity()
+            found += [Sum(shortcut, Sequential(*layers(part.body))), ReLU()]
         else:
-            if not any(isinstance(layer, Flatten) for layer in found):
+            if not any(isinstance(layer, (Flatten, GlobalAvgPool2D)) for layer in found):
                 found.append(Flatten())
             found.append(DenseLayer(part.units, activation=part.activation))
     return found
+
+
+def _conv(part: nets.Conv) -> list[Layer]:
+    options = {"stride": part.stride, "padding": part.padding, "groups": part.groups}
+    if not part.norm:
+        return [Conv2D(part.filters, part.size, **options, activation=part.activation)]
+    found = [Conv2D(part.filters, part.size, **options, bias=False), BatchNorm2D()]
+    return [*found, ReLU()] if part.activation == "relu" else found
 
 
 def build(net: nets.Net, size: int, /) -> Side:
@@ -52,8 +76,8 @@ def build(net: nets.Net, size: int, /) -> Side:
     Side
         Its training step and prediction.
     """
-    x, y = batch(size)
-    model = xcnn.Model(layers(net), input_shape=nets.IMAGE, backend="numpy")
+    x, y = batch(net, size)
+    model = xcnn.Model(layers(net.parts), input_shape=net.image, backend="numpy")
     trainer = xcnn.Trainer(model, optimizer=xcnn.optim.Adam(RATE), loss="cross_entropy")
     start = model.state.arrays  # nothing writes into these arrays: a step replaces them
 

@@ -14,15 +14,19 @@ import numpy as np
 
 import xcnn
 
-__all__ = ["machine", "text"]
+__all__ = ["MIB", "align", "heading", "machine", "number", "text"]
 
 MIB = 2**20
-SIDES = ("xcnn", "torch")
-LIBRARIES = ("numpy", "array-api-compat", "torch")
-VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "VECLIB_", "MALLOC_")
+LIBRARIES = ("numpy", "numba", "array-api-compat", "torch")
+VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "VECLIB_", "MALLOC_", "NUMBA_", "XCNN_")
 LEGEND = """\
-Ratio: PyTorch's time over ours. Memory: what steps and predictions take beyond the imports.
+Milliseconds of one call, float32. eager: PyTorch as written, Adam by its defaults; tuned: channels last in
+memory, fused Adam. Ratio: PyTorch's time over ours, eager's and that of the best of the two.
 *: other programs used the processor all the while."""
+FRESH = """\
+First step: seconds from the start of a process until the first step is done, imports included; cold: xcnn
+with no kernel compiled before, warm: once more. Memory in MiB: the peak of such a process (ours: warm), and
+what building the net, steps and predictions take of it beyond the imports."""
 
 
 def machine() -> dict[str, Any]:
@@ -58,65 +62,116 @@ def _version(name: str) -> str | None:
         return None
 
 
-def text(result: Mapping[str, Any], /) -> str:
-    """Return all figures as lines of text.
+def heading(found: Mapping[str, Any], /) -> str:
+    """Return the line that says where figures come from.
 
     Parameters
     ----------
-    result : mapping
-        ``machine``, ``threads``, ``batch``, ``import_seconds`` and ``nets``.
+    found : mapping
+        With ``machine`` and ``threads``.
 
     Returns
     -------
     str
-        The machine, the table, the imports.
+        Processor, threads, versions.
     """
-    m = result["machine"]
+    m = found["machine"]
     versions = ", ".join(f"{library} {version}" for library, version in m["versions"].items())
-    last = list(result["nets"].values())[-1]["memory"]
-    imports = []
-    for module, seconds in result["import_seconds"].items():
-        taken = last.get(module)
-        size = f" and {taken['imports'] / MIB:.0f} MiB" if taken else ""
-        imports.append(f"{module} {seconds:.3f} s{size}")
-    return "\n".join(
-        [
-            f"{m['processor']}, {result['threads']} threads, Python {m['python']}, {versions}, {m['blas']}",
-            f"Batch {result['batch']}, float32. {LEGEND}\n",
-            _align([_HEADS, *[_row(name, found) for name, found in result["nets"].items()]]),
-            f"\nimport: {', '.join(imports)}",
-        ]
-    )
+    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
+    return f"\n{m['processor']}, {threads}, Python {m['python']}, {versions}, {m['blas']}"
 
 
-_GROUPS = {2: "step, ms", 5: "predict, ms", 8: "memory, MiB"}  # first column to heading
-_HEADS = ("net", "parameters", *(*SIDES, "ratio"), *(*SIDES, "ratio"), *SIDES)
+def text(found: Mapping[str, Any], /) -> str:
+    """Return all figures for one number of threads as lines of text.
+
+    Parameters
+    ----------
+    found : mapping
+        From `measure.everything`.
+
+    Returns
+    -------
+    str
+        The machine, a table of times, a table of beginnings and memory, the imports.
+    """
+    imports = ", ".join(f"{module} {seconds:.3f} s" for module, seconds in found["import_seconds"].items())
+    sides = ("xcnn", "eager", "tuned", "eager", "best")
+    times = [("net", "batch", *sides, *sides), *map(_times, found["runs"])]
+    fresh = ("net", "batch", "parameters", "cold", "warm", "torch", "xcnn", "torch", "xcnn", "torch")
+    groups = {3: "first step, s", 6: "peak", 8: "beyond imports"}
+    parts = [
+        f"{heading(found)}\n{LEGEND}\n",
+        align(times, {2: "step, ms", 5: "ratio", 7: "predict, ms", 10: "ratio"}),
+    ]
+    if all(run["fresh"] for run in found["runs"]):
+        parts += [f"\n{FRESH}\n", align([fresh, *map(_fresh, found["runs"])], groups)]
+    return "\n".join([*parts, f"\nimport: {imports}"])
 
 
-def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    cells = [name, f"{found['parameters']:,}"]
+def _times(run: Mapping[str, Any]) -> tuple[str, ...]:
+    cells = [run["net"], str(run["batch"])]
     for work in ("step", "predict"):
-        cells += [_milliseconds(found[work].get(side)) for side in SIDES]
-        cells.append(f"{found[work]['ratio']:.2f}x" if "ratio" in found[work] else "-")
-    cells += [_mebibytes(found["memory"].get(side)) for side in SIDES]
+        timings = [run[work].get(side) for side in ("xcnn", "eager", "tuned")]
+        stars = ["*" * bool(timing and timing["quiet"] is False) for timing in timings]
+        for timing, star in zip(timings, stars, strict=True):
+            cells.append(number(1e3 * timing["seconds"]) + star if timing else "-")
+        ratios = run[work].get("ratios", {})
+        for kind, star in (("eager", stars[0] or stars[1]), ("best", max(stars))):
+            cells.append(f"{ratios[kind]:.2f}x{star}" if kind in ratios else "-")
     return tuple(cells)
 
 
-def _milliseconds(timing: Mapping[str, Any] | None) -> str:
-    if timing is None:
-        return "-"
-    return f"{1e3 * timing['seconds']:.3f}" + ("*" if timing["quiet"] is False else "")
+def _fresh(run: Mapping[str, Any]) -> tuple[str, ...]:
+    found = run["fresh"]
+    cells = [run["net"], str(run["batch"]), f"{run['parameters']:,}"]
+    cells += [f"{found[k]['first_step']:.2f}" if k in found else "-" for k in ("cold", "warm", "torch")]
+    memory = [found.get(k, {"run": None}) for k in ("warm", "torch")]
+    cells += ["-" if m["run"] is None else f"{(m['imports'] + m['run']) / MIB:.0f}" for m in memory]
+    cells += ["-" if m["run"] is None else f"{m['run'] / MIB:.1f}" for m in memory]
+    return tuple(cells)
 
 
-def _mebibytes(found: Mapping[str, int] | None) -> str:
-    return "-" if found is None else f"{found['run'] / MIB:.1f}"
+def number(value: float, /) -> str:
+    """Return a number with three digits or four, never in exponents.
+
+    Parameters
+    ----------
+    value : float
+        Positive.
+
+    Returns
+    -------
+    str
+        Such as 0.094, 1.53, 158.7.
+    """
+    return f"{value:.{3 if value < 1 else 2 if value < 100 else 1 if value < 1000 else 0}f}"
 
 
-def _align(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows as text, the first a heading, below the names of groups of columns."""
+def align(rows: Sequence[tuple[str, ...]], groups: Mapping[int, str], /) -> str:
+    """Return rows as text, the first a heading, below the names of groups of columns.
+
+    Parameters
+    ----------
+    rows : sequence of tuple of str
+        Of one length.
+    groups : mapping
+        First column to name, in order.
+
+    Returns
+    -------
+    str
+        The names to the left, the rest to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    groups = ""
-    for k, name in _GROUPS.items():
-        groups = groups.ljust(sum(widths[:k]) + 2 * k) + name
-    lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([groups, lines[0], "-" * len(lines[0]), *lines[1:]])
+    bounds = [*groups, len(widths)]
+    for k, (first, name) in enumerate(groups.items()):  # a long name makes the last of its columns wider
+        last = bounds[k + 1] - 1
+        widths[last] += max(0, len(name) - sum(widths[first : last + 1]) - 2 * (last - first))
+    names = ""
+    for k, name in groups.items():
+        names = names.ljust(sum(widths[:k]) + 2 * k) + name
+    lines = [
+        "  ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return "\n".join([names, lines[0].rstrip(), "-" * len(lines[0]), *lines[1:]])

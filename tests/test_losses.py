@@ -107,6 +107,15 @@ def test_floating_labels_become_the_models_dtype(backend):
         np.testing.assert_array_equal(backend.to_numpy(got), HOT)
 
 
+@pytest.mark.parametrize("labels", [CLASSES, CLASSES.astype("uint8"), CLASSES > 1, HOT, HOT > 0.5])
+def test_labels_that_were_checked_are_placed_as_those_that_are_accepted(labels, backend):
+    got = losses.CrossEntropy().place(labels, backend, "float32")
+    want = accept(labels, backend=backend)
+    assert backend_of(got) is backend
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(backend.to_numpy(got), backend.to_numpy(want))
+
+
 def test_lists_are_labels(backend):
     np.testing.assert_array_equal(backend.to_numpy(accept(CLASSES.tolist(), backend=backend)), CLASSES)
     np.testing.assert_array_equal(backend.to_numpy(accept(HOT.tolist(), backend=backend)), HOT)

@@ -92,6 +92,23 @@ def test_metrics_come_as_names_functions_or_a_dict():
     assert metrics.get([]) == {}
 
 
+def test_the_metrics_here_are_means_over_images_and_a_function_must_say_so():
+    def error_rate(z, labels):
+        return 1 - metrics.accuracy(z, labels)
+
+    found = metrics.get([*metrics.NAMES, error_rate], threshold=0.5)
+    assert [getattr(metric, "per_image", False) for metric in found.values()] == [True] * 3 + [False]
+    assert metrics.get(metrics.per_image(error_rate))["error_rate"].per_image
+
+
+@pytest.mark.parametrize("name", list(metrics.NAMES))
+def test_a_metric_of_two_batches_is_the_mean_over_their_images(name, backend):
+    metric, labels = metrics.NAMES[name], np.eye(3)[[0, 1, 0, 2]]
+    z, y = backend.asarray(Z), backend.asarray(labels)
+    parts = float(metric(z[:1, :], y[:1, :])) + 3 * float(metric(z[1:, :], y[1:, :]))
+    assert float(metric(z, y)) == pytest.approx(parts / 4)
+
+
 def test_an_unknown_metric_is_refused_with_a_suggestion():
     with pytest.raises(OptionError, match=says("unknown metric 'acuracy'; did you mean 'accuracy'?")):
         plain().fit(X, Y, metrics=["acuracy"])

@@ -102,6 +102,14 @@ def test_permutation_holds_every_index_once():
     np.testing.assert_array_equal(order, random.permutation(1000, seed=4, step=2))
 
 
+def test_equal_keys_keep_their_order(monkeypatch):
+    words = np.zeros(200, np.int64)
+    words[1::2] = np.arange(100) % 3
+    monkeypatch.setattr(random, "random_bits", lambda n, **_: words)
+    want = [i for rest in range(3) for i in range(rest, 100, 3)]
+    assert random.permutation(100, seed=0).tolist() == want
+
+
 def test_permutations_are_even():
     counts = np.zeros((4, 4))
     for step in range(2000):

@@ -9,11 +9,22 @@ import numpy as np
 from xcnn.backend import backend_of
 from xcnn.errors import DataError, DTypeError, ShapeError
 
-__all__ = ["check_range", "check_shape"]
+__all__ = ["check_range", "check_shape", "kind_of"]
 
 
-def _kind(a: Any) -> str:
-    """Return b, i, u, f or another letter for the dtype of `a`."""
+def kind_of(a: Any, /) -> str:
+    """Return b, i, u, f or another letter for the dtype of `a`.
+
+    Parameters
+    ----------
+    a : array
+        Of any backend.
+
+    Returns
+    -------
+    str
+        What NumPy calls the kind of a dtype.
+    """
     if isinstance(a, np.ndarray):
         return a.dtype.kind
     xp = backend_of(a).xp
@@ -45,7 +56,7 @@ def check_shape(labels: Any, n: int, output_shape: tuple[int, ...], loss: Any, /
     DTypeError, ShapeError
         If they do not fit.
     """
-    kind = _kind(labels)
+    kind = kind_of(labels)
     if kind not in "biuf":
         msg = f"labels have dtype {labels.dtype}; needed integers (classes) or floating numbers"
         raise DTypeError(msg, where=loss.name)

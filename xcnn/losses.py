@@ -12,7 +12,7 @@ from xcnn import ops
 from xcnn.backend import Backend, backend_of, move
 from xcnn.data.rows import from_list
 from xcnn.errors import OptionError, lookup
-from xcnn.labels import check_range, check_shape
+from xcnn.labels import check_range, check_shape, kind_of
 from xcnn.layers.geometry import numbers
 
 __all__ = [
@@ -97,7 +97,24 @@ class Loss:
         kind = check_shape(labels, n, output_shape, self)
         if isinstance(labels, np.ndarray):  # a device would have to wait
             check_range(labels, kind, output_shape, self)
-        return move(labels, backend, dtype if kind == "f" else "int64")
+        return self.place(labels, backend, dtype)
+
+    def place(self, labels: Any, backend: Backend, dtype: str, /) -> Any:
+        """Return labels that `check` has let pass on `backend`: integers as int64, others in `dtype`.
+
+        Parameters
+        ----------
+        labels : array
+            Of any backend; some of those that were checked.
+        backend, dtype
+            See `accept`.
+
+        Returns
+        -------
+        array
+            The labels.
+        """
+        return move(labels, backend, dtype if kind_of(labels) == "f" else "int64")
 
     def check(self, labels: Any, n: int, output_shape: tuple[int, ...], /) -> None:
         """Refuse labels that do not fit, their values on a device included.

@@ -5,16 +5,34 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from array_api_compat import array_namespace
 
 from xcnn.errors import OptionError, lookup
 from xcnn.types import Array
 
-__all__ = ["accuracy", "get", "mean_absolute_error", "top5_accuracy", "wilson_interval"]
+__all__ = ["accuracy", "get", "mean_absolute_error", "per_image", "top5_accuracy", "wilson_interval"]
 
 Metric = Callable[[Any, Any], Any]
+AnyMetric = TypeVar("AnyMetric", bound=Callable[..., Any])
+
+
+def per_image(metric: AnyMetric, /) -> AnyMetric:
+    """Say that a metric is a mean over images: `fit` may then ask for that of many batches at once.
+
+    Parameters
+    ----------
+    metric : callable
+        ``metric(z, labels)``, each image counting alike.
+
+    Returns
+    -------
+    callable
+        The same function, with an attribute ``per_image`` that is True.
+    """
+    metric.per_image = True  # type: ignore[attr-defined]
+    return metric
 
 
 def _classes(labels: Array, /) -> Any:
@@ -25,6 +43,7 @@ def _classes(labels: Array, /) -> Any:
     return xp.reshape(labels, (-1,))
 
 
+@per_image
 def accuracy(z: Array, labels: Array, /, *, threshold: float = 0.0) -> Any:
     """Return the fraction of images whose largest output is their class.
 
@@ -50,6 +69,7 @@ def accuracy(z: Array, labels: Array, /, *, threshold: float = 0.0) -> Any:
     return xp.mean(xp.astype(right, z.dtype))
 
 
+@per_image
 def top5_accuracy(z: Array, labels: Array, /) -> Any:
     """Return the fraction of images whose class is among the five largest outputs.
 
@@ -71,6 +91,7 @@ def top5_accuracy(z: Array, labels: Array, /) -> Any:
     return xp.mean(xp.astype(above < 5, z.dtype))
 
 
+@per_image
 def mean_absolute_error(y: Array, target: Array, /) -> Any:
     """Return the mean of |y - target|.
 
@@ -138,8 +159,8 @@ def get(metrics: Any, /, *, classifies: bool = True, threshold: float = 0.0) -> 
     Parameters
     ----------
     metrics : sequence of str or callable, dict, or None
-        Names, or functions ``f(z, labels)`` that give a mean over the batch; None: accuracy for classes,
-        nothing for numbers.
+        Names, or functions ``f(z, labels)`` that give a mean over the batch, see `per_image`; None: accuracy
+        for classes, nothing for numbers.
     classifies : bool
         Whether labels are classes.
     threshold : float
@@ -164,5 +185,5 @@ def get(metrics: Any, /, *, classifies: bool = True, threshold: float = 0.0) -> 
         name = getattr(metric, "__name__", repr(metric)) if callable(metric) else metric
         found[name] = metric if callable(metric) else lookup(metric, NAMES, "metric")
         if found[name] is accuracy:
-            found[name] = functools.partial(accuracy, threshold=threshold)
+            found[name] = per_image(functools.partial(accuracy, threshold=threshold))
     return found

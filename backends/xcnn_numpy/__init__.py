@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -9,8 +11,55 @@ import numpy as np
 
 from xcnn import backend
 from xcnn.errors import BackendError
+from xcnn.plugin import Kernel
 
 __all__ = ["Backend"]
+
+
+class _Kernels(Mapping[str, Any]):
+    """Kernels by name. Numba is imported when the first is asked for; without it there are none."""
+
+    NAMES = ("cross_entropy", "all_finite", "SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] | None = None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the kernel of that name."""
+        if name not in self.NAMES:
+            return default
+        if self._found is None:
+            self._found = _load()
+        return self._found.get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.NAMES)
+
+    def __len__(self) -> int:
+        return len(self.NAMES)
+
+
+def has_numba() -> bool:
+    """Return whether Numba is there: it lags behind new versions of Python."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def _load() -> dict[str, Any]:
+    if not has_numba():
+        return {}
+    from xcnn_numpy import losses, updates
+
+    return {
+        "cross_entropy": Kernel(losses.cross_entropy, losses.cross_entropy_gradient),
+        "all_finite": updates.all_finite,
+        **updates.UPDATES,
+    }
 
 
 class Backend(backend.Backend):
@@ -20,12 +69,22 @@ class Backend(backend.Backend):
     owns = ("numpy",)
     host = True
     xp = xp
+    kernels = _Kernels()
 
     def __init__(self, device: str = "") -> None:
         if device not in ("", "cpu"):
             msg = f"device {device!r}; NumPy has only 'cpu'"
             raise BackendError(msg, where="backend 'numpy'")
         self.name = "numpy"
+
+    @staticmethod
+    def compile_run(leaves: Any, /, *, dtype: str, need_dx: bool) -> Any:
+        """Return one layer for the first of `leaves`, and how many it stands for, or None."""
+        if not has_numba():
+            return None
+        from xcnn_numpy.run import compile_run
+
+        return compile_run(leaves, dtype=dtype, need_dx=need_dx)
 
     def asarray(self, a: Any, /, dtype: str | None = None) -> np.ndarray:
         """Return `a` as a NumPy array."""

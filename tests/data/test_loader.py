@@ -100,6 +100,11 @@ def test_the_last_batch_can_be_dropped():
 
 def test_labels_are_optional():
     assert all(y is None for _, y in Loader(X))
+    assert Loader(X).labels is None
+
+
+def test_a_loader_knows_all_its_labels():
+    assert Loader(X, Y).labels is Y
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

@@ -41,6 +41,7 @@ def _modules() -> list[ModuleType]:
         found.name
         for top in tops
         for found in pkgutil.walk_packages(top.__path__, f"{top.__name__}.")
+        if top is xcnn  # a backend has no public names but its Backend
         if not found.name.rpartition(".")[2].startswith("_")
     ]
     return sorted([*tops, *map(importlib.import_module, names)], key=lambda module: module.__name__)

@@ -108,6 +108,11 @@ class Loader:
         """How many images an epoch has."""
         return self._stop
 
+    @property
+    def labels(self) -> Any:
+        """All labels in the order of the data, or None."""
+        return self._y
+
     def __iter__(self) -> Iterator[Batch]:
         """Serve the next epoch."""
         self._begun += 1
@@ -146,6 +151,9 @@ class Loader:
         if not self.shuffle and in_memory(a):
             return lambda rows: a[rows, ...]
         read, where = row_reader(a), on_device(order, a)  # the order goes to the device once
+        if in_memory(a) and a.ndim == 1:  # labels: a few bytes each
+            a = read(where)
+            return lambda rows: a[rows]
         return lambda rows: read(where[rows])
 
 

@@ -33,14 +33,27 @@ class Saved:
 
     __slots__ = ("_backward", "_device", "_dtype", "_given", "_plugin", "_shape", "_values")
 
-    def __init__(self, backward: Callable[..., Any], values: Any, given: tuple[bool, ...], y: Any) -> None:
+    def __init__(
+        self, backward: Callable[..., Any] | None, values: Any, given: tuple[bool, ...], y: Any
+    ) -> None:
         self._backward, self._values, self._given = backward, values, given
         self._shape, self._dtype = y.shape, y.dtype
         self._plugin = plugin_of(y)
         self._device = self._plugin.device(y) if self._plugin.many_devices else None
 
-    def _check(self, dy: Any) -> None:
-        """Refuse a dy that is not like y."""
+    def check(self, dy: Any, /) -> None:
+        """Refuse a dy that is not like y.
+
+        Parameters
+        ----------
+        dy : array
+            Gradient of the loss with respect to y.
+
+        Raises
+        ------
+        DeviceMismatchError, ShapeError, DTypeError
+            If it lives elsewhere, or its shape or dtype is not that of y.
+        """
         plugin = plugin_of(dy)
         if plugin is not self._plugin or (self._device is not None and plugin.device(dy) != self._device):
             home = f"{self._plugin.root}:{self._device}" if self._device else self._plugin.root
@@ -74,7 +87,7 @@ class Saved:
         elif len(needs) < len(self._given):
             needs = needs + (False,) * (len(self._given) - len(needs))
         if type(dy) is not float:  # of a loss, dy is 1.0
-            self._check(dy)
+            self.check(dy)
         found = self._backward(dy, self._values, needs)
         return tuple([g if need else None for g, need in zip(found, needs, strict=True)])
 

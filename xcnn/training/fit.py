@@ -8,66 +8,17 @@ from typing import Any
 from xcnn import metrics as metrics_
 from xcnn.callbacks import Callback, EachEpoch
 from xcnn.data import Loader, split
-from xcnn.data.rows import from_list, in_memory, read_slice
-from xcnn.errors import DataError, DTypeError, NonFiniteError, OptionError
+from xcnn.data.rows import count, from_list, in_memory, read_slice
+from xcnn.errors import DataError, DTypeError, OptionError
 from xcnn.layers.geometry import integer
 from xcnn.schedules import Schedule
 from xcnn.training.evaluate import evaluate, threshold_of
 from xcnn.training.history import History
-from xcnn.training.nonfinite import find_nonfinite
+from xcnn.training.meter import Meter
 from xcnn.training.progress import Progress
 from xcnn.training.trainer import Trainer
 
 __all__ = ["fit"]
-
-_EVERY = 16  # steps between two looks at a device's losses: each look waits for it
-
-
-class _Meter:
-    """Means over the images of an epoch, fed by arrays that a device may still be computing."""
-
-    def __init__(
-        self, trainer: Trainer, metrics: dict[str, Any], callbacks: Sequence[Callback], history: History
-    ) -> None:
-        self.history = history
-        self.trainer, self.metrics, self.callbacks = trainer, metrics, callbacks
-        self.every = 1 if trainer.model.backend.host else _EVERY
-        self.pending: list[Any] = []
-        self.reset()
-
-    def reset(self) -> None:
-        """Start an epoch."""
-        self.count, self.sums = 0, dict.fromkeys(("loss", *self.metrics), 0.0)
-
-    def add(self, loss: Any, z: Any, x: Any, y: Any) -> None:
-        """Count a step; look at its numbers now and then."""
-        values = [metric(z, y) for metric in self.metrics.values()]
-        self.pending.append((self.trainer.t, loss, values, x, y))
-        if len(self.pending) >= self.every:
-            self.flush()
-
-    def flush(self) -> None:
-        """Read what is pending; a refused step ends training."""
-        pending, self.pending = self.pending, []
-        for t, loss, values, x, y in pending:
-            number, n = float(loss), x.shape[0]
-            if number != number:
-                model = self.trainer.model
-                self.trainer.loss.check(y, x.shape[0], model.output_shape)  # a device's labels were not read
-                where, what = find_nonfinite(self.trainer, x, y, t)
-                msg = f"step {t} was not applied: NaN or infinity first appeared here: {what}"
-                error = NonFiniteError(msg, where=where)
-                error.history = self.history
-                raise error
-            self.count += n
-            for name, value in zip(self.sums, (number, *values), strict=True):
-                self.sums[name] += float(value) * n
-            for callback in self.callbacks:
-                callback.on_step_end(self.trainer, number, n)
-
-    def means(self) -> dict[str, float]:
-        """Return the means so far."""
-        return {name: value / max(self.count, 1) for name, value in self.sums.items()}
 
 
 def fit(
@@ -98,7 +49,7 @@ def fit(
     x : array (N, ...) or Loader
         Inputs, of any backend; images as uint8 or in [0, 1]. A loader brings labels, batches and order.
     y : array (N,) or (N, K), optional
-        Labels.
+        Labels; those in memory are looked at once, before the first step.
     epochs : int
         How often to see all images.
     batch_size : int
@@ -114,7 +65,8 @@ def fit(
     callbacks : sequence of Callback or function
         See `xcnn.callbacks`; a function is called as ``f(epoch, logs)``.
     metrics : sequence of str or callable, optional
-        By default accuracy for classes. During training they are means over the steps.
+        By default accuracy for classes. During training they are means over the steps; those that are
+        `per_image` are computed for many steps at once, see `xcnn.metrics`.
     augment : callable, optional
         See `xcnn.data`.
     shuffle : bool
@@ -177,16 +129,15 @@ def fit(
         held_x, held_y = validation
         _check(model, held_x)
         trainer.loss.check(held_y, held_x.shape[0], model.output_shape)
-    if not isinstance(x, Loader) and in_memory(y):
-        trainer.loss.check(y, x.shape[0], model.output_shape)
+    checked = _check_labels(trainer, loader)
     history = History()
     for hook in hooks:
         hook.on_train_begin(trainer, history)
-    meter = _Meter(trainer, named, hooks, history)
+    meter = Meter(trainer, named, hooks, history)
     with Progress(progress, epochs, loader.images) as bar:
         try:
             for epoch in range(epochs):
-                _epoch(trainer, loader, epoch, meter, bar, hooks)
+                _epoch(trainer, loader, epoch, meter, bar, hooks, checked)
                 logs = meter.means()
                 if any(s.optimizer and (s.optimizer.l1 or s.optimizer.l2) for s in trainer.segments):
                     logs["penalty"] = trainer.penalty()
@@ -205,7 +156,7 @@ def fit(
                     break
         except KeyboardInterrupt:
             history.interrupted = True
-            meter.flush()
+            meter.close()
             if meter.count:
                 history.record(meter.means() | {"learning_rate": trainer.learning_rate})
         finally:
@@ -230,19 +181,32 @@ def _check(model: Any, x: Any) -> None:
     model.accept(read_slice(x, 0, 1))
 
 
-def _epoch(trainer: Trainer, loader: Loader, epoch: int, meter: _Meter, bar: Progress, hooks: Any) -> None:
+def _check_labels(trainer: Trainer, loader: Loader) -> bool:
+    """Refuse labels in memory before the first step, and return whether no batch needs to be looked at."""
+    if type(loader) is not Loader or not in_memory(loader.labels):  # a subclass may serve other labels
+        return False
+    trainer.loss.check(loader.labels, count(loader.labels), trainer.model.output_shape)
+    return loader.augment is None  # which may drop images
+
+
+def _epoch(
+    trainer: Trainer, loader: Loader, epoch: int, meter: Meter, bar: Progress, hooks: Any, checked: bool
+) -> None:
     """Take the steps of one epoch."""
-    model = trainer.model
+    model, loss = trainer.model, trainer.loss
     for hook in hooks:
         hook.on_epoch_begin(trainer, epoch)
     meter.reset()
     bar.begin(epoch)
     for x, y in loader.epoch(epoch):
         x = model.accept(x)
-        y = trainer.loss.accept(y, x.shape[0], model.output_shape, model.backend, model.dtype)
-        loss, z = trainer.advance(x, y)
-        meter.add(loss, z, x, y)
+        if checked:
+            y = loss.place(y, model.backend, model.dtype)
+        else:
+            y = loss.accept(y, x.shape[0], model.output_shape, model.backend, model.dtype)
+        value, z = trainer.advance(x, y)
+        meter.add(value, z, x, y)
         bar.advance(x.shape[0])
         if bar.due():
             bar.show(meter.means())
-    meter.flush()
+    meter.close()

@@ -194,9 +194,9 @@ class Trainer:
 
     def _update(self, old: Arrays, buffers: Any, dw: Any, loss: Any, scalars: Any) -> tuple[Arrays, Any]:
         """Return the arrays after the update, and the loss; the old ones and NaN if it isn't finite."""
-        xp, backend = array_namespace(dw), self.model.backend
-        fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw) & xp.isfinite(loss)
-        if backend.host and not fine:  # reading the flag costs nothing here; a device would have to wait
+        backend = self.model.backend
+        fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw)
+        if backend.host and not (fine and math.isfinite(loss)):  # a device would have to wait
             return old, loss * math.nan
         if self.optimizer.clip_norm is not None or self.optimizer.clip_value is not None:
             dw = self.optimizer.clip(only_trained(self.segments, dw))
@@ -204,6 +204,8 @@ class Trainer:
         new = Arrays(values, slots, buffers)
         if backend.host:
             return new, loss
+        xp = array_namespace(dw)
+        fine = fine & xp.isfinite(loss)
 
         def choose(a: Any, b: Any) -> Any:
             return tuple([xp.where(fine, *pair) for pair in zip(a, b, strict=True)])

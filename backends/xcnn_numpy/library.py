@@ -1,0 +1,76 @@
+"""All kernels: compiled together the first time, so that it is announced once and never met again."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+from llvmlite import binding
+from numba.core import config
+
+from xcnn_numpy import (
+    convolution,
+    layout,
+    losses,
+    normalization,
+    pointwise,
+    pooling,
+    tile,
+    updates,
+)
+from xcnn_numpy.compiler import Kernel, cache_directory
+from xcnn_numpy.program import EXECUTOR
+
+__all__ = ["kernels", "prepare"]
+
+_PREPARED: set[str] = set()
+
+
+def kernels() -> list[Kernel]:
+    """Return all kernels.
+
+    Returns
+    -------
+    list of Kernel
+        In the order of the files.
+    """
+    modules = (layout, convolution, pooling, normalization, pointwise)
+    return [k for module in modules for k in vars(module).values() if isinstance(k, Kernel)]
+
+
+def prepare(dtype: str, /) -> None:
+    """Compile all kernels for numbers of `dtype`, unless they are on disk already, and say so.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        Of a model.
+    """
+    if dtype in _PREPARED:
+        return
+    cpu = f"{config.CPU_NAME or binding.get_host_cpu_name()}{config.CPU_FEATURES or ''}"
+    stamp = cache_directory() / f"complete-{dtype}-{abs(hash_of(cpu))}"
+    if not stamp.exists():
+        print("xcnn: compiling kernels for this processor, once ...", end=" ", file=sys.stderr, flush=True)
+        start = time.perf_counter()
+        _compile_all(dtype)
+        print(f"{time.perf_counter() - start:.1f} s; they are kept in {cache_directory()}", file=sys.stderr)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    _PREPARED.add(dtype)
+
+
+def hash_of(text: str) -> int:
+    """Return a number that tells texts apart, the same in every process."""
+    return int.from_bytes(text.encode(), "little") % (2**61 - 1)
+
+
+def _compile_all(dtype: str) -> None:
+    tile.sweep_address(dtype)
+    tile.gather_address(dtype)
+    for each in kernels():
+        each.address(dtype)
+    EXECUTOR.start()
+    losses.compile_for(np.dtype(dtype))
+    updates.compile_for(np.dtype(dtype))
