@@ -16,6 +16,7 @@ from xcnn_numpy import (
     normalization,
     pointwise,
     pooling,
+    serving,
     tile,
     updates,
 )
@@ -35,8 +36,9 @@ def kernels() -> list[Kernel]:
     list of Kernel
         In the order of the files.
     """
-    modules = (layout, convolution, pooling, normalization, pointwise)
-    return [k for module in modules for k in vars(module).values() if isinstance(k, Kernel)]
+    modules = (layout, convolution, pooling, normalization, pointwise, serving)
+    found = [k for module in modules for k in vars(module).values() if isinstance(k, Kernel)]
+    return list(dict.fromkeys(found))
 
 
 def prepare(dtype: str, /) -> None:

@@ -16,6 +16,7 @@ from xcnn_numpy.library import prepare
 from xcnn_numpy.lowering import Lowered, find_needs, lower
 from xcnn_numpy.memory import fresh
 from xcnn_numpy.program import get_num_threads
+from xcnn_numpy.serving import Serving, is_better, pack, serve
 from xcnn_numpy.simd import lanes
 from xcnn_numpy.stage_norm import Norm
 from xcnn_numpy.stage_pixel import Standardize
@@ -88,12 +89,14 @@ class Run(Layer):
         self.fixed = [s for s in lowered.stages if isinstance(s, Standardize)]
         self._folded: tuple[Any, Any, Any] = None, None, None
         self._fixed: tuple[Any, Any, Any] = None, None, None
+        self._packed: tuple[Any, Any, Any, Any] = None, None, None, None
+        self._small: dict[int, bool] = {}
         self._waiting: dict[tuple[int, int, bool], list[Workspace]] = {}
         self._building = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave workspaces out of copies."""
-        return vars(self) | {"_waiting": {}, "_building": None}
+        return vars(self) | {"_waiting": {}, "_building": None, "_packed": (None, None, None, None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _building=threading.Lock())
@@ -142,8 +145,13 @@ class Run(Layer):
             to_lanes, ("x", 0), x, tmp, ("n", 0), c, h, w, tasks=blocks * c,
             work=8.0 * blocks * c * h * w,
         )  # fmt: skip
-        for stage in low.stages:
+        last = {id(value): i for i, stage in enumerate(low.stages) for value in stage.reads()}
+        for i, stage in enumerate(low.stages):
             stage.forward(ws)
+            if not train:
+                for value in {id(v): v for v in stage.reads()}.values():
+                    if last[id(value)] == i and value is not low.output:
+                        ws.release(value)
         y = ws.view(low.output)
         sizes = _plane(low.output, y)
         ws.program.add(
@@ -174,6 +182,7 @@ class Run(Layer):
         for stage in reversed(low.stages):
             if getattr(stage, "norm", None) is None:
                 stage.backward(ws)
+                ws.release_gradient(stage.y)
         if need_dx:
             dx, _ = ws.gradient(low.input)
             sizes = _plane(low.input, dx)
@@ -189,6 +198,8 @@ class Run(Layer):
         if (hold and train is False) or not fits:
             return self.leaves_.forward(x, train=train, hold=hold)
         n, arrays = x.shape[0], self.state.arrays
+        if train is False and n < self.lanes and self._is_small(n):
+            return self._serve(x, n, arrays), None
         ws = self.take(n, train is not False)
         lease = Lease(self, ws, arrays.values, n)
         y = fresh((n, *self.output_shape), self.dtype)
@@ -199,6 +210,40 @@ class Run(Layer):
         if train is not False:
             self._move_statistics(ws, arrays, n)
         return y, lease
+
+    def _is_small(self, n: int) -> bool:
+        if n not in self._small:
+            self._small[n] = is_better(self.lowered, n, self.lanes)
+        return self._small[n]
+
+    def _serve(self, x: np.ndarray, n: int, arrays: Any) -> np.ndarray:
+        """Return y for fewer images than lanes."""
+        values, buffers, packed, waiting = self._packed
+        if values is not arrays.values or buffers is not arrays.buffers:
+            packed = pack(self.lowered, arrays.values, self._fold(arrays), self.lanes)
+            waiting = {}
+            self._packed = arrays.values, arrays.buffers, packed, waiting
+        key = n, get_num_threads()
+        free = waiting.setdefault(key, [])
+        try:
+            ws = free.pop()
+        except IndexError:
+            with self._building:
+                prepare(self.dtype)
+                ws = Serving(self.dtype, self.lanes, n, key[1])
+                serve(self.lowered, ws, packed)
+                ws.program.finish()
+        ws.input[...] = x
+        ws.program.run()
+        out = self.lowered.output
+        view = ws.view(out)
+        y = fresh((n, *self.output_shape), self.dtype)
+        vectors = view.a.reshape(n, -1, view.c // self.lanes, self.lanes)
+        y.reshape(n, out.c, -1)[...] = (
+            vectors[:, :, : out.h * out.w].swapaxes(2, 3).reshape(n, -1, out.h * out.w)[:, : out.c]
+        )
+        free.append(ws)
+        return y
 
     def backward(self, dy, saved, /, *, need_dx=True):
         """Hand the gradients to the state, and return dx."""

@@ -84,36 +84,34 @@ class Convolution(Stage):
         )
         # fmt: on
 
+    def raw_border(self) -> list[int]:
+        """Return the border that dy of the bare convolution needs."""
+        return reach(self.geometry) if self.needs_dx else [0, 0, 0, 0]
+
     def raw_gradient(self, ws: Workspace) -> View:
-        """Return where dy of the bare convolution goes, in the border that dx wants."""
-        g = self.geometry
-        return ws.images(g.f, *g.out, reach(g) if self.needs_dx else [0, 0, 0, 0])
+        """Return where dy of the bare convolution goes."""
+        return ws.images(self.geometry.f, *self.geometry.out, self.raw_border())
 
     def backward(self, ws: Workspace) -> None:
         """Add dy of the bare convolution, then the rest."""
         dz, _ = ws.gradient(self.y)
-        g = self.geometry
+        if not (self.pool or self.rectified or any(self.raw_border())):
+            self.backward_from(ws, dz)
+            return
+        dy = self.raw_gradient(ws)
+        tasks, work = ws.blocks * self.raw.c, self.work(ws, self.raw)
+        sizes = self.pixels(ws, self.raw)
         if self.pool:
-            dy = self.raw_gradient(ws)
+            index = ws.kept[self, "index"]
             ws.backward.add(
-                unpool, dz, ws.kept[self, "index"], dy, *self.pixels(ws, self.raw), self.y.h, self.y.w, *self.pool,
-                tasks=ws.blocks * g.f, work=self.work(ws, self.raw),
-            )  # fmt: skip
+                unpool, dz, index, dy, *sizes, self.y.h, self.y.w, *self.pool, tasks=tasks, work=work
+            )
         elif self.rectified:
-            dy = self.raw_gradient(ws)
-            ws.backward.add(
-                mask, dz, ws.view(self.y), dy, 0, *self.pixels(ws, self.y),
-                tasks=ws.blocks * g.f, work=self.work(ws, self.y),
-            )  # fmt: skip
-        elif self.needs_dx and any(reach(g)):
-            dy = self.raw_gradient(ws)
-            ws.backward.add(
-                total_of, dz, ws.nothing, dy, LOWEST, *self.pixels(ws, self.y),
-                tasks=ws.blocks * g.f, work=self.work(ws, self.y),
-            )  # fmt: skip
+            ws.backward.add(mask, dz, ws.view(self.y), dy, 0, *sizes, tasks=tasks, work=work)
         else:
-            dy = dz
+            ws.backward.add(total_of, dz, ws.nothing, dy, LOWEST, *sizes, tasks=tasks, work=work)
         self.backward_from(ws, dy)
+        ws.recycle(dy, self.raw.c, self.raw.h, self.raw.w, self.raw_border())
 
     def backward_from(self, ws: Workspace, dy: View) -> None:
         """Add the gradients of weights, biases and x."""

@@ -53,8 +53,9 @@ class Norm(Stage):
             self.convolution.norm = self
 
     def reads(self) -> list[Value]:
-        """Return x and the residual."""
-        return [self.x, *([self.residual] if self.residual else [])]
+        """Return x, the residual, and what a folded convolution reads."""
+        found = [self.x, *([self.residual] if self.residual else [])]
+        return [*found, *([self.convolution.x] if self.convolution else [])]
 
     def forward(self, ws: Workspace) -> None:
         """Add statistics and normalisation; in inference a folded convolution, or the running statistics."""
@@ -139,5 +140,8 @@ class Norm(Stage):
             )  # fmt: skip
         if self.residual and shared is not None:
             ws.share_gradient(self.residual, shared)
+        if self.pool and not self.residual:
+            ws.recycle(g, self.x.c, self.x.h, self.x.w, [0, 0, 0, 0])
         if self.convolution:
             self.convolution.backward_from(ws, dy)
+            ws.recycle(dy, self.x.c, self.x.h, self.x.w, self.convolution.raw_border())

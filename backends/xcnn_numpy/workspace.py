@@ -117,9 +117,12 @@ class Workspace:
 
     def release(self, value: Value) -> None:
         """Let others have the memory of `value`, which nobody reads any more."""
-        view = self._values.pop(id(value), None)
-        if view is not None:
-            self._free.setdefault((value.c, value.h, value.w, tuple(value.border)), []).append(view.a)
+        if id(value) in self._values:
+            self.recycle(self._values.pop(id(value)), value.c, value.h, value.w, value.border)
+
+    def recycle(self, view: View, c: int, h: int, w: int, border: list[int]) -> None:
+        """Let others have the memory of images."""
+        self._free.setdefault((c, h, w, tuple(border)), []).append(view.a)
 
     def gradient(self, value: Value) -> tuple[View, int]:
         """Return where the gradient of `value` goes, and whether something is there already, to be added to."""
@@ -144,7 +147,7 @@ class Workspace:
         """Let others have the memory of a gradient that nobody reads any more."""
         view = self._gradients.pop(id(value), None)
         if view is not None and not any(other.a is view.a for other in self._gradients.values()):
-            self._free.setdefault((value.c, value.h, value.w, (0, 0, 0, 0)), []).append(view.a)
+            self.recycle(view, value.c, value.h, value.w, [0, 0, 0, 0])
 
     def scratch(self, size: int) -> np.ndarray:
         """Return memory that any kernel may use while it runs, `size` numbers for each part."""

@@ -237,3 +237,6 @@ add("Dropout of nothing in between", (3, 8, 8), lambda: head(conv(4), Dropout(0.
 add("Tanh in between", (3, 8, 8), lambda: head(Conv2D(4, 3, activation="tanh"), conv(4), Sigmoid(), MaxPool2D(2), Tanh()))
 add("a gate", (3, 8, 8), lambda: head(conv(4), Gate(Sequential(GlobalAvgPool2D(), Dense(2, activation="relu"), Dense(4, activation="sigmoid"))), conv(3)))
 add("Softmax last", (3, 6, 6), lambda: [*head(conv(4)), Softmax()])
+
+# With one image, a batch norm of these sees one number in each channel: all gradients below it are 0.
+SINGLE_NUMBERS = ("1x1 images with norm", "norm of features", "norm of flattened images")

@@ -4,7 +4,8 @@ A compiled result may be `TIMES` as far from the truth as that of the readable l
 `FLOOR` units of the last place of the largest number of its array (of all gradients for that of a parameter,
 which are one array in the State): where the readable one is exact by luck, one rounding more is no fault. In
 float64 there is no truth to be had at little cost: there the readable layers' error is taken for what it is in
-float32, scaled by the two units of the last place.
+float32, scaled by the two units of the last place. dx counts as large as dy at least: what cancels on the way
+is of that size.
 """
 
 from __future__ import annotations
@@ -175,6 +176,8 @@ class Truth:
         for name, want in self.exact.items():
             own = float(np.max(np.abs(self.readable[name] - want), initial=0.0))
             largest = self.scale if name.startswith("gradient") else float(np.max(np.abs(want), initial=0.0))
+            if name == "dx":
+                largest = max(largest, float(np.max(np.abs(self.draw.dy))))
             times = TIMES if dtype == "float32" else TIMES + 1.0  # of two errors: from each to the truth
             found[name] = times * own * EPS[dtype] / EPS["float32"] + FLOOR * EPS[dtype] * largest
         return found
