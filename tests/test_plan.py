@@ -208,10 +208,29 @@ def test_what_a_loss_is_computed_on(ending, loss, logits, probabilities, inside)
         last = [Dense(3, activation=ending[0]())]
     elif inside == "sequential":
         last = [Sequential(Sequential(*last), Identity())]
-    model = xcnn.Model([Flatten(), *last], SHAPE)
+    model = xcnn.Model([Flatten(), *last], SHAPE, compile=False)
     layers, found = model.head(xcnn.losses.get(loss))
     assert found is probabilities
     assert kinds(layers) == ["Flatten", "Dense"] + ([] if logits else [ending[0].__name__])
+
+
+@pytest.mark.parametrize(("ending", "loss"), [(Softmax, "cross_entropy"), (Sigmoid, "binary_cross_entropy")])
+def test_a_loss_is_computed_on_what_the_compiled_plan_gives_before_its_link(ending, loss, compiler):
+    compiler.rule = len
+    model = xcnn.Model([Flatten(), Dense(3), ending()], SHAPE)
+    assert kinds(model.plan) == ["Run", ending.__name__]
+    layers, found = model.head(xcnn.losses.get(loss))
+    assert (kinds(layers), found) == (["Run"], False)
+    assert layers[0] is model.plan[0]
+    layers, found = model.head(xcnn.losses.MeanSquaredError())
+    assert (layers, found) == (model.plan, False)
+
+
+def test_a_loss_on_probabilities_is_computed_on_the_whole_compiled_plan(compiler):
+    compiler.rule = len
+    model = xcnn.Model([Flatten(), Dense(3), Softmax()], SHAPE)
+    layers, found = model.head(xcnn.losses.BinaryCrossEntropy())
+    assert (layers, found) == (model.plan, True)
 
 
 @pytest.mark.parametrize("layer", [LogSoftmax(), Dense(3, activation="log_softmax")])

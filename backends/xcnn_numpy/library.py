@@ -11,12 +11,12 @@ from numba.core import config
 
 from xcnn_numpy import (
     convolution,
+    filters,
     layout,
     losses,
     normalization,
     pointwise,
     pooling,
-    serving,
     tile,
     updates,
 )
@@ -36,7 +36,7 @@ def kernels() -> list[Kernel]:
     list of Kernel
         In the order of the files.
     """
-    modules = (layout, convolution, pooling, normalization, pointwise, serving)
+    modules = (layout, convolution, pooling, normalization, pointwise, filters)
     found = [k for module in modules for k in vars(module).values() if isinstance(k, Kernel)]
     return list(dict.fromkeys(found))
 

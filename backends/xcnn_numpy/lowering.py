@@ -9,12 +9,13 @@ import numpy as np
 
 from xcnn import layers
 from xcnn.ops.window import output_size
+from xcnn_numpy.pointwise import LEAKY, SIGMOID, SILU, TANH
 from xcnn_numpy.sliding import Geometry
 from xcnn_numpy.stage import Stage
 from xcnn_numpy.stage_conv import Convolution
 from xcnn_numpy.stage_dense import Dense
 from xcnn_numpy.stage_norm import Norm
-from xcnn_numpy.stage_pixel import Add, Average, MaxPool, Rectify, Standardize, Window
+from xcnn_numpy.stage_pixel import Activate, Add, Average, MaxPool, Rectify, Standardize, Window
 from xcnn_numpy.workspace import Value
 
 __all__ = ["Lowered", "Unsupported", "find_needs", "lower"]
@@ -155,6 +156,13 @@ def _relu(low: Lowered, x: Value, layer: Any) -> Value:
     return low.append(Rectify(x, Value(x.c, x.h, x.w), 0.0))
 
 
+def _activation(low: Lowered, x: Value, layer: Any) -> Value:
+    which = {layers.LeakyReLU: LEAKY, layers.Sigmoid: SIGMOID, layers.Tanh: TANH, layers.SiLU: SILU}[
+        type(layer)
+    ]
+    return low.append(Activate(x, Value(x.c, x.h, x.w), which, getattr(layer, "slope", 0.0)))
+
+
 def _max_pool(low: Lowered, x: Value, layer: Any) -> Value:
     window = _window(layer)
     _, h, w = layer.output_shape
@@ -265,6 +273,10 @@ LOWER: dict[type, Any] = {
     layers.Dense: _dense,
     layers.BatchNorm2D: _norm,
     layers.ReLU: _relu,
+    layers.LeakyReLU: _activation,
+    layers.Sigmoid: _activation,
+    layers.Tanh: _activation,
+    layers.SiLU: _activation,
     layers.MaxPool2D: _max_pool,
     layers.AvgPool2D: _avg_pool,
     layers.GlobalAvgPool2D: _global_avg,

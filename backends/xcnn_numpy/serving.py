@@ -7,85 +7,28 @@ images.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 
-from xcnn_numpy.compiler import call, kernel, unpack
+from xcnn_numpy.filters import convolve_filters, convolve_planes
+from xcnn_numpy.library import prepare
 from xcnn_numpy.lowering import Lowered
 from xcnn_numpy.memory import aligned
-from xcnn_numpy.pointwise import total_of
+from xcnn_numpy.pointwise import activate, total_of
 from xcnn_numpy.pooling import average, largest
-from xcnn_numpy.program import View
-from xcnn_numpy.simd import at, fill, floor_at, fma, load, splat, store, width
-from xcnn_numpy.sliding import LONGEST, LOWEST, Geometry
+from xcnn_numpy.program import View, get_num_threads
+from xcnn_numpy.simd import lanes
+from xcnn_numpy.sliding import LONGEST, LOWEST
 from xcnn_numpy.stage_conv import Convolution
 from xcnn_numpy.stage_dense import Dense
 from xcnn_numpy.stage_norm import Norm
-from xcnn_numpy.stage_pixel import Add, Average, MaxPool, Rectify, Window
+from xcnn_numpy.stage_pixel import Activate, Add, Average, MaxPool, Rectify, Window
 from xcnn_numpy.tile import blocks, sweep_address
 from xcnn_numpy.workspace import Value, Workspace
 
-__all__ = ["Serving", "convolve_filters", "convolve_planes", "is_better", "pack", "serve"]
-
-
-@kernel
-def convolve_filters(arguments, part, parts):
-    """y = max(floor, b + w * x) for vectors of filters. A task is a band of rows, for a chunk of the vectors."""
-    sweep, x, w, taps, spans, segments, b, zero, y, floor, lowest, shape = unpack(arguments, "ivpllippvff#9")
-    images, vectors, rows, columns, bands, chunks, p_most, v_most, size = shape
-    xp, xn, _, xr, xs = x
-    yp, yn, yc, yr, ys = y
-    lanes = width(yp)
-    tasks = images * bands * chunks
-    for task in range(tasks * part // parts, tasks * (part + 1) // parts):
-        rest, chunk = task // chunks, task % chunks
-        image, band = rest // bands, rest % bands
-        v = vectors * chunk // chunks
-        count = vectors * (chunk + 1) // chunks - v
-        for j in range(rows * band // bands, rows * (band + 1) // bands):
-            target = at(yp, image * yn + v * yc + j * yr)
-            given, step, across = at(b, v * lanes), lanes, 0
-            for k in range(segments):
-                # fmt: off
-                call(sweep, (
-                    columns, 1, count, p_most, v_most, at(w, v * size), size, 0, at(xp, image * xn + j * xr), xs,
-                    taps, at(spans, 2 * (k * rows + j)), zero, 0, target, yc, 0, ys, given, step, 0, across,
-                    floor if k == segments - 1 else lowest,
-                ))
-                # fmt: on
-                given, step, across = target, yc, ys
-
-
-@kernel
-def convolve_planes(arguments, part, parts):
-    """Depthwise y = max(floor, b + w * x), plane by plane. A task is a vector of channels of an image."""
-    x, w, b, y, floor, images, vectors, rows, columns, kh, kw, down, across = unpack(arguments, "vppvfiiiiiiii")
-    xp, xn, xc, xr, xs = x
-    yp, yn, yc, yr, ys = y
-    lanes = width(yp)
-    low = fill(floor)
-    tasks = images * vectors
-    for task in range(tasks * part // parts, tasks * (part + 1) // parts):
-        image, v = task // vectors, task % vectors
-        for j in range(rows):
-            source, target = at(xp, image * xn + v * xc + j * xr), at(yp, image * yn + v * yc + j * yr)
-            for i in range(0, columns, 4):
-                i1, i2, i3 = min(i + 1, columns - 1), min(i + 2, columns - 1), min(i + 3, columns - 1)
-                s0 = load(b, v * lanes)
-                s1, s2, s3 = s0, s0, s0
-                for a in range(kh):
-                    for c in range(kw):
-                        tap = load(w, (v * kh * kw + a * kw + c) * lanes)
-                        here = a * down + c * across
-                        s0 = fma(tap, load(source, here + i * xs), s0)
-                        s1 = fma(tap, load(source, here + i1 * xs), s1)
-                        s2 = fma(tap, load(source, here + i2 * xs), s2)
-                        s3 = fma(tap, load(source, here + i3 * xs), s3)
-                store(target, i * ys, floor_at(s0, low))
-                store(target, i1 * ys, floor_at(s1, low))
-                store(target, i2 * ys, floor_at(s2, low))
-                store(target, i3 * ys, floor_at(s3, low))
+__all__ = ["Server", "Serving", "is_better", "pack", "serve"]
 
 
 class Serving(Workspace):
@@ -124,6 +67,14 @@ class Serving(Workspace):
         whole = a.reshape(self.blocks, value.c, -1, row)
         self.input = whole[:, :, top : top + value.h, left : left + value.w]
 
+    def output(self, value: Value) -> np.ndarray:
+        """Return a copy of `value` as images."""
+        view, (top, bottom, left, right) = self.view(value), value.border
+        whole = view.a.reshape(self.blocks, -1, top + value.h + bottom, left + value.w + right, self.lanes)
+        vectors = whole[:, :, top : top + value.h, left : left + value.w]
+        images = vectors.transpose(0, 1, 4, 2, 3).reshape(self.blocks, -1, value.h, value.w)
+        return images[:, : value.c].copy()
+
     def offsets(self, value: Value) -> tuple[View, np.ndarray]:
         """Return where `value` is, and the offset of each of its channels."""
         view = self.view(value)
@@ -140,14 +91,18 @@ def serves(low: Lowered, lanes: int, /) -> bool:
         elif isinstance(stage, Norm):
             fine = stage.convolution is not None
         else:
-            fine = isinstance(stage, (Dense, MaxPool, Average, Add)) or (
+            fine = isinstance(stage, (Dense, MaxPool, Average, Add, Activate)) or (
                 isinstance(stage, Rectify) and stage.x is not low.input
             )
         if stage.x is low.input and not isinstance(stage, (Convolution, Dense, Norm)):
             fine = False
         if not fine or (stage.y.whole and stage.y.whole[1] % lanes):
             return False
-        if any(value is low.input for value in stage.reads() if value is not stage.x and not isinstance(stage, Norm)):
+        if any(
+            value is low.input
+            for value in stage.reads()
+            if value is not stage.x and not isinstance(stage, Norm)
+        ):
             return False
     return True
 
@@ -179,7 +134,10 @@ def pack(low: Lowered, values: np.ndarray, folded: np.ndarray | None, lanes: int
             w = values[stage.w : stage.w + f * taps]
             b = None if stage.b is None else values[stage.b : stage.b + f]
         vectors = -(-f // lanes)
-        weights, biases = aligned((vectors, taps, lanes), values.dtype), aligned((vectors, lanes), values.dtype)
+        weights, biases = (
+            aligned((vectors, taps, lanes), values.dtype),
+            aligned((vectors, lanes), values.dtype),
+        )
         padded = np.zeros((vectors * lanes, taps), values.dtype)
         padded[:f] = w.reshape(f, taps)
         weights[...] = padded.reshape(vectors, lanes, taps).swapaxes(1, 2)
@@ -204,8 +162,71 @@ def serve(low: Lowered, ws: Serving, packed: dict[int, Any], /) -> None:
             _pool(ws, stage.x, stage.y, stage.window, getattr(stage, "shares", None))
         elif isinstance(stage, Add):
             _total(ws, stage.x, stage.other, stage.y, stage.floor)
+        elif isinstance(stage, Activate):
+            sizes = ws.sizes(stage.y)
+            ws.program.add(
+                activate, ws.view(stage.x), ws.view(stage.y), stage.which, stage.slope, *sizes,
+                tasks=sizes[0] * sizes[1], work=20.0 * np.prod(sizes),
+            )  # fmt: skip
         else:
             _total(ws, stage.x, None, stage.y, stage.floor)
+
+
+class Server:
+    """Small batches through one lowered run.
+
+    Parameters
+    ----------
+    lowered : Lowered
+        Its stages.
+    dtype : str
+        Of the numbers.
+    shape : tuple of int
+        Of one output.
+    """
+
+    def __init__(self, lowered: Lowered, dtype: str, shape: tuple[int, ...]) -> None:
+        self.lowered, self.dtype, self.shape = lowered, dtype, shape
+        self.lanes = lanes(dtype)
+        self.building = threading.Lock()
+        self._preferred: dict[int, bool] = {}
+        self._packed: tuple[Any, Any, Any, Any] = None, None, None, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is packed out of copies."""
+        return vars(self) | {"building": None, "_packed": (None, None, None, None)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, building=threading.Lock())
+
+    def prefers(self, n: int, /) -> bool:
+        """Return whether n images are served faster with channels in the lanes than with images there."""
+        if n >= self.lanes:
+            return False
+        if n not in self._preferred:
+            self._preferred[n] = is_better(self.lowered, n, self.lanes)
+        return self._preferred[n]
+
+    def serve(self, x: np.ndarray, arrays: Any, folded: np.ndarray | None, /) -> np.ndarray:
+        """Return y."""
+        values, buffers, packed, waiting = self._packed
+        if values is not arrays.values or buffers is not arrays.buffers:
+            packed, waiting = pack(self.lowered, arrays.values, folded, self.lanes), {}
+            self._packed = arrays.values, arrays.buffers, packed, waiting
+        free = waiting.setdefault((len(x), get_num_threads()), [])
+        try:
+            ws = free.pop()
+        except IndexError:
+            with self.building:
+                prepare(self.dtype)
+                ws = Serving(self.dtype, self.lanes, len(x), get_num_threads())
+                serve(self.lowered, ws, packed)
+                ws.program.finish()
+        ws.input[...] = x
+        ws.program.run()
+        y = ws.output(self.lowered.output).reshape(len(x), *self.shape)
+        free.append(ws)
+        return y
 
 
 def _total(ws: Serving, x: Value, other: Value | None, y: Value, floor: float) -> None:
@@ -262,11 +283,21 @@ def _dense(ws: Serving, stage: Dense, packed: dict[int, Any]) -> None:
     )
     y = ws.view(stage.y)
     images = view._replace(n=0, r=0, s=view.n), y._replace(n=0, r=0, s=y.n)
-    _add(ws, weights, biases, images[0], c + i * view.r + j * view.s, images[1], 1, (1, ws.blocks), stage.floor)
+    _add(
+        ws, weights, biases, images[0], c + i * view.r + j * view.s, images[1], 1, (1, ws.blocks), stage.floor
+    )
 
 
 def _add(
-    ws: Serving, weights: Any, biases: Any, x: View, offsets: np.ndarray, y: View, n: int, out: Any, floor: float
+    ws: Serving,
+    weights: Any,
+    biases: Any,
+    x: View,
+    offsets: np.ndarray,
+    y: View,
+    n: int,
+    out: Any,
+    floor: float,
 ) -> None:
     """Add a product of filters: x steps by rows and pixels of the result, offsets are those of the taps."""
     vectors, taps, lanes = weights.shape

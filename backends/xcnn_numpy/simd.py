@@ -107,7 +107,7 @@ def at_least(b: ir.IRBuilder, x: Any, floor: Any, /) -> Any:
     return b.select(b.fcmp_ordered("<", x, floor), floor, x)
 
 
-def _emit(result: Callable[..., Any], generate: Callable[..., Any]) -> Callable[..., Any]:
+def emit(result: Callable[..., Any], generate: Callable[..., Any]) -> Callable[..., Any]:
     """Return what Numba's `intrinsic` wants: types to (signature, code)."""
 
     def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
@@ -120,19 +120,19 @@ def _emit(result: Callable[..., Any], generate: Callable[..., Any]) -> Callable[
 @intrinsic
 def at(tc, p, i):
     """Return the pointer i numbers further on."""
-    return _emit(lambda p, i: p, lambda b, s, p, i: b.gep(p, [i]))(p, i)
+    return emit(lambda p, i: p, lambda b, s, p, i: b.gep(p, [i]))(p, i)
 
 
 @intrinsic
 def width(tc, p):
     """Return how many numbers of the kind that p points to a vector holds."""
-    return _emit(lambda p: types.int64, lambda b, s, p: I64(lanes(s.args[0].dtype.name)))(p)
+    return emit(lambda p: types.int64, lambda b, s, p: I64(lanes(s.args[0].dtype.name)))(p)
 
 
 @intrinsic
 def load(tc, p, i):
     """Return the vector at p + i."""
-    return _emit(
+    return emit(
         lambda p, i: of(p.dtype), lambda b, s, p, i: loaded(b, vector_type(s.return_type), b.gep(p, [i]))
     )(p, i)
 
@@ -140,19 +140,19 @@ def load(tc, p, i):
 @intrinsic
 def store(tc, p, i, v):
     """Write the vector v at p + i."""
-    return _emit(lambda p, i, v: types.void, lambda b, s, p, i, v: stored(b, v, b.gep(p, [i])))(p, i, v)
+    return emit(lambda p, i, v: types.void, lambda b, s, p, i, v: stored(b, v, b.gep(p, [i])))(p, i, v)
 
 
 @intrinsic
 def store_index(tc, p, i, v):
     """Write the bytes v at p + i."""
-    return _emit(lambda p, i, v: types.void, lambda b, s, p, i, v: stored(b, v, b.gep(p, [i])))(p, i, v)
+    return emit(lambda p, i, v: types.void, lambda b, s, p, i, v: stored(b, v, b.gep(p, [i])))(p, i, v)
 
 
 @intrinsic
 def load_index(tc, p, i, like):
     """Return the bytes at p + i, one for each lane of `like`."""
-    return _emit(
+    return emit(
         lambda p, i, like: Vector(types.int8, like.count),
         lambda b, s, p, i, like: loaded(b, vector_type(s.return_type), b.gep(p, [i])),
     )(p, i, like)
@@ -161,7 +161,7 @@ def load_index(tc, p, i, like):
 @intrinsic
 def splat(tc, p, i):
     """Return a vector of the one number at p + i."""
-    return _emit(
+    return emit(
         lambda p, i: of(p.dtype),
         lambda b, s, p, i: splatted(b, b.load(b.gep(p, [i])), s.return_type.count),
     )(p, i)
@@ -170,7 +170,7 @@ def splat(tc, p, i):
 @intrinsic
 def fill(tc, x):
     """Return a vector of the one number x."""
-    return _emit(lambda x: of(x), lambda b, s, x: splatted(b, x, s.return_type.count))(x)
+    return emit(lambda x: of(x), lambda b, s, x: splatted(b, x, s.return_type.count))(x)
 
 
 @intrinsic
@@ -181,19 +181,19 @@ def fill_like(tc, p, x):
         kind = vector_type(s.return_type)
         return splatted(b, b.fptrunc(x, kind.element) if kind.element == ir.FloatType() else x, kind.count)
 
-    return _emit(lambda p, x: of(p.dtype), generate)(p, x)
+    return emit(lambda p, x: of(p.dtype), generate)(p, x)
 
 
 @intrinsic
 def zeros(tc, p):
     """Return a vector of zeros, of the kind that p points to."""
-    return _emit(lambda p: of(p.dtype), lambda b, s, p: ir.Constant(vector_type(s.return_type), None))(p)
+    return emit(lambda p: of(p.dtype), lambda b, s, p: ir.Constant(vector_type(s.return_type), None))(p)
 
 
 @intrinsic
 def fill_index(tc, k, like):
     """Return bytes of the one integer k, one for each lane of `like`."""
-    return _emit(
+    return emit(
         lambda k, like: Vector(types.int8, like.count),
         lambda b, s, k, like: splatted(b, b.trunc(k, I8), s.return_type.count),
     )(k, like)
@@ -202,7 +202,7 @@ def fill_index(tc, k, like):
 def _binary(name: str, doc: str) -> Any:
     @intrinsic
     def function(tc, x, y):
-        return _emit(lambda x, y: x, lambda b, s, x, y: getattr(b, name)(x, y))(x, y)
+        return emit(lambda x, y: x, lambda b, s, x, y: getattr(b, name)(x, y))(x, y)
 
     function.__doc__ = doc
     return function
@@ -215,15 +215,40 @@ div = _binary("fdiv", "Return x / y.")
 
 
 @intrinsic
+def absolute(tc, x):
+    """Return |x|."""
+
+    def generate(b, s, x):
+        bits = 32 if x.type.element == ir.FloatType() else 64
+        name = f"llvm.fabs.v{x.type.count}f{bits}"
+        return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(x.type, [x.type]), name), [x])
+
+    return emit(lambda x: x, generate)(x)
+
+
+@intrinsic
+def copysign(tc, x, y):
+    """Return |x| with the sign of y; NaN where y is."""
+
+    def generate(b, s, x, y):
+        bits = 32 if x.type.element == ir.FloatType() else 64
+        kind = ir.FunctionType(x.type, [x.type] * 2)
+        name = f"llvm.copysign.v{x.type.count}f{bits}"
+        return b.call(cgutils.get_or_insert_function(b.module, kind, name), [x, y])
+
+    return emit(lambda x, y: x, generate)(x, y)
+
+
+@intrinsic
 def fma(tc, x, y, z):
     """Return x y + z, rounded once."""
-    return _emit(lambda x, y, z: x, lambda b, s, x, y, z: fused(b, x, y, z))(x, y, z)
+    return emit(lambda x, y, z: x, lambda b, s, x, y, z: fused(b, x, y, z))(x, y, z)
 
 
 @intrinsic
 def floor_at(tc, x, floor):
     """Return max(x, floor); NaN where x is."""
-    return _emit(lambda x, floor: x, lambda b, s, x, floor: at_least(b, x, floor))(x, floor)
+    return emit(lambda x, floor: x, lambda b, s, x, floor: at_least(b, x, floor))(x, floor)
 
 
 @intrinsic
@@ -233,13 +258,13 @@ def wins(tc, x, m):
     def generate(b, s, x, m):
         return b.or_(b.fcmp_ordered(">", x, m), b.fcmp_unordered("uno", x, x))
 
-    return _emit(lambda x, m: Vector(types.boolean, x.count), generate)(x, m)
+    return emit(lambda x, m: Vector(types.boolean, x.count), generate)(x, m)
 
 
 @intrinsic
 def above(tc, x, y):
     """Return where x > y; nowhere where either is NaN."""
-    return _emit(lambda x, y: Vector(types.boolean, x.count), lambda b, s, x, y: b.fcmp_ordered(">", x, y))(
+    return emit(lambda x, y: Vector(types.boolean, x.count), lambda b, s, x, y: b.fcmp_ordered(">", x, y))(
         x, y
     )
 
@@ -247,7 +272,7 @@ def above(tc, x, y):
 @intrinsic
 def equal(tc, x, y):
     """Return where the bytes x and y are equal."""
-    return _emit(lambda x, y: Vector(types.boolean, x.count), lambda b, s, x, y: b.icmp_signed("==", x, y))(
+    return emit(lambda x, y: Vector(types.boolean, x.count), lambda b, s, x, y: b.icmp_signed("==", x, y))(
         x, y
     )
 
@@ -261,13 +286,13 @@ def first_lanes(tc, n, like):
         index = ir.Constant(ir.VectorType(I32, count), list(range(count)))
         return b.icmp_signed("<", index, splatted(b, b.trunc(n, I32), count))
 
-    return _emit(lambda n, like: Vector(types.boolean, like.count), generate)(n, like)
+    return emit(lambda n, like: Vector(types.boolean, like.count), generate)(n, like)
 
 
 @intrinsic
 def choose(tc, mask, x, y):
     """Return x where the mask is, else y."""
-    return _emit(lambda mask, x, y: x, lambda b, s, mask, x, y: b.select(mask, x, y))(mask, x, y)
+    return emit(lambda mask, x, y: x, lambda b, s, mask, x, y: b.select(mask, x, y))(mask, x, y)
 
 
 def folded(b: ir.IRBuilder, vectors: list[Any], /) -> list[Any]:
@@ -297,7 +322,7 @@ def folded(b: ir.IRBuilder, vectors: list[Any], /) -> list[Any]:
 @intrinsic
 def total(tc, x):
     """Return the sum over the lanes."""
-    return _emit(lambda x: x.dtype, lambda b, s, x: folded(b, [x])[0])(x)
+    return emit(lambda x: x.dtype, lambda b, s, x: folded(b, [x])[0])(x)
 
 
 @intrinsic
@@ -324,4 +349,4 @@ def transpose(tc, source, step, target, stride):
         for i, row in enumerate(rows):
             stored(b, row, b.gep(target, [b.mul(stride, I64(i))]))
 
-    return _emit(lambda *given: types.void, generate)(source, step, target, stride)
+    return emit(lambda *given: types.void, generate)(source, step, target, stride)

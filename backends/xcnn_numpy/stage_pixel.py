@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from xcnn_numpy.normalization import normalize
-from xcnn_numpy.pointwise import mask, total_of
+from xcnn_numpy.pointwise import activate, activate_backward, mask, total_of
 from xcnn_numpy.pooling import average, average_backward, largest, largest_backward, unpool
 from xcnn_numpy.sliding import LOWEST
 from xcnn_numpy.stage import Stage
 from xcnn_numpy.workspace import Value, Workspace
 
-__all__ = ["Add", "Average", "MaxPool", "Rectify", "Standardize"]
+__all__ = ["Activate", "Add", "Average", "MaxPool", "Rectify", "Standardize"]
 
 
 class Window:
@@ -189,6 +189,41 @@ def _pass_on(stage: Stage, ws: Workspace, x: Value) -> None:
         ws.backward.add(mask, dy, ws.view(stage.y), dx, known, *sizes, tasks=tasks, work=work)
     else:
         ws.backward.add(total_of, dy, dx if known else ws.nothing, dx, LOWEST, *sizes, tasks=tasks, work=work)
+
+
+class Activate(Stage):
+    """An activation other than ReLU.
+
+    Parameters
+    ----------
+    x, y : Value
+        What it reads and writes.
+    which : int
+        One of those that `activate` knows.
+    slope : float
+        Of a leaky ReLU.
+    """
+
+    def __init__(self, x: Value, y: Value, which: int, slope: float = 0.0) -> None:
+        super().__init__(x, y)
+        self.which, self.slope = which, float(slope)
+
+    def forward(self, ws: Workspace) -> None:
+        """Add it."""
+        ws.program.add(
+            activate, ws.view(self.x), ws.view(self.y), self.which, self.slope, *self.pixels(ws, self.x),
+            tasks=ws.blocks * self.x.c, work=self.work(ws, self.x, 5),
+        )  # fmt: skip
+
+    def backward(self, ws: Workspace) -> None:
+        """Add the gradient of x."""
+        if self.needs_dx:
+            dy, _ = ws.gradient(self.y)
+            dx, known = ws.gradient(self.x)
+            ws.backward.add(
+                activate_backward, dy, ws.view(self.x), ws.view(self.y), dx, known, self.which, self.slope,
+                *self.pixels(ws, self.x), tasks=ws.blocks * self.x.c, work=self.work(ws, self.x, 3),
+            )  # fmt: skip
 
 
 class Standardize(Stage):

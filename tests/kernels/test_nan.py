@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 import xcnn
 from tests.kernels.nets import NETS
 from tests.kernels.truth import draw, fill, results, runs
-from xcnn.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from xcnn.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 
 SPOILT = 1  # the image of the batch that is not finite
 N = 5
 every_net = pytest.mark.parametrize("name", [name for name, (shape, _) in NETS.items() if len(shape) == 3])
-every_spoiler = pytest.mark.parametrize("spoiler", [np.nan, np.inf, -np.inf])
+SPOILERS = np.nan, np.inf, -np.inf
 
 
 def pair(name, n=N):
@@ -37,30 +39,58 @@ def assert_equally_nan(got, want, name):
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * scale, err_msg=name)
 
 
-@every_spoiler
-@every_net
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_outputs_and_gradients_are_nan_where_those_of_the_layers_are(name, spoiler):
-    compiled, plain, given = pair(name)
-    given = spoil(given, spoiler)
-    got, want = results(compiled, given), results(plain, given)
+def differences(name, *keys):
+    """Return where results of a spoilt batch are not what the layers give."""
     wrong = []
-    for key in want:
-        try:
-            assert_equally_nan(got[key], want[key], key)
-        except AssertionError as error:
-            wrong.append(f"{key}: {str(error).splitlines()[1:4]}")
-    assert not wrong, "\n".join(wrong)
+    for spoiler in SPOILERS:
+        compiled, plain, given = pair(name)
+        given = spoil(given, spoiler)
+        got, want = results(compiled, given), results(plain, given)
+        for key in want:
+            if key.startswith(keys):
+                try:
+                    assert_equally_nan(got[key], want[key], key)
+                except AssertionError as error:
+                    wrong.append(f"{spoiler} in x, {key}: {' '.join(str(error).split()[:14])}")
+    return "\n".join(wrong)
 
 
-@every_spoiler
 @every_net
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_in_evaluation_other_images_are_untouched_by_one_that_is_not_finite(name, spoiler):
+def test_outputs_and_statistics_are_not_finite_where_those_of_the_layers_are_not(name):
+    assert not differences(name, "evaluation", "training", "buffer")
+
+
+@every_net
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_gradients_are_not_finite_where_those_of_the_layers_are_not(name):
+    assert not differences(name, "dx", "gradient")
+
+
+@every_net
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_in_evaluation_other_images_are_untouched_by_one_that_is_not_finite(name):
     compiled, _, given = pair(name)
-    want, got = compiled.predict(given.x), compiled.predict(spoil(given, spoiler).x)
-    others = np.arange(N) != SPOILT
-    np.testing.assert_array_equal(got[others], want[others])
+    want, others = compiled.predict(given.x), np.arange(N) != SPOILT
+    for spoiler in SPOILERS:
+        got = compiled.predict(spoil(given, spoiler).x)
+        np.testing.assert_array_equal(got[others], want[others])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("first", [Conv2D(4, 3, padding=1), BatchNorm2D(), MaxPool2D(3, stride=1, padding=1)])
+def test_a_gradient_that_is_nan_passes_a_relu_that_is_zero_as_in_the_layers(first):
+    """dx = dy (y > 0), and NaN times 0 is NaN."""
+    found = []
+    for compile in (True, False):
+        layers = [copy.deepcopy(first), ReLU(), Conv2D(3, 1, activation="relu")]
+        model = xcnn.Model(layers, (3, 5, 5), compile=compile)
+        given = draw(model, 3)
+        dy = given.dy.copy()
+        dy[1, 0, 2, 2] = np.nan
+        found.append(results(model, given._replace(dy=dy)))
+    for key, want in found[1].items():
+        assert_equally_nan(found[0][key], want, key)
 
 
 @every_net

@@ -96,25 +96,47 @@ def test_the_model_is_that_of_the_steps_that_were_done():
     assert_same(host(model), host(want))
 
 
-@pytest.mark.parametrize("half", ["forward", "backward"])
-@pytest.mark.parametrize("number", [0, 2, -1])
-def test_in_the_middle_of_a_step_no_half_of_it_stays(number, half, backend, monkeypatch):
-    """Running statistics are written in forward, gradients in backward."""
-    model = full(backend=backend)
+def press(*args, **options):
+    raise KeyboardInterrupt
+
+
+def assert_no_half_step(model, layer, half, monkeypatch):
+    """Press Ctrl-C when `layer` of the plan is at work, and look at what stays."""
     trainer = xcnn.Trainer(model)
     trainer.step(X, Y)
     before = model.state.arrays
-
-    def press(*args, **options):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(model.flat[number], half, press)
+        patch.setattr(layer, half, press)
         with pytest.raises(KeyboardInterrupt):
             trainer.step(X, Y)
     assert model.state.arrays is before
     assert all(p.gradient is None for p in model.parameters().values())
     assert np.isfinite(float(trainer.step(X, Y)))
+
+
+@pytest.mark.parametrize("half", ["forward", "backward"])
+@pytest.mark.parametrize("number", [0, 2, -1])
+def test_in_the_middle_of_a_step_no_half_of_it_stays(number, half, backend, monkeypatch):
+    """Running statistics are written in forward, gradients in backward."""
+    model = full(backend=backend, compile=False)
+    assert_no_half_step(model, model.plan[number], half, monkeypatch)
+
+
+@pytest.mark.parametrize("half", ["forward", "backward"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_in_the_middle_of_a_step_of_the_plan_no_half_of_it_stays(number, half, backend, monkeypatch):
+    """With compiled runs in it where the backend has them."""
+    model = full(backend=backend)
+    assert_no_half_step(model, model.plan[number], half, monkeypatch)
+
+
+@pytest.mark.parametrize("half", ["_move_statistics", "_backward_of"])
+def test_in_the_middle_of_a_compiled_run_no_half_of_a_step_stays(half, monkeypatch):
+    pytest.importorskip("numba", reason="compiles runs with Numba, which is not installed")
+    model = full()
+    run = model.plan[0]
+    assert type(run).__name__ == "Run"
+    assert_no_half_step(model, run, half, monkeypatch)
 
 
 def test_the_interrupted_epoch_counts_every_step_that_was_done(backend, monkeypatch):
