@@ -9,7 +9,7 @@ import importlib.util
 import os
 from types import ModuleType
 
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XCNN_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before NumPy comes: parallel workers would wait for each other
 
 import hypothesis  # noqa: E402

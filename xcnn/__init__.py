@@ -43,6 +43,7 @@ from xcnn.gradcheck import gradcheck
 from xcnn.io import load
 from xcnn.layer import Layer, Pass
 from xcnn.model import Model
+from xcnn.threads import get_num_threads, set_num_threads
 from xcnn.training import History, Trainer
 
 __version__ = "0.1.0"
@@ -71,6 +72,7 @@ __all__ = [
     "data",
     "errors",
     "get_backend",
+    "get_num_threads",
     "gradcheck",
     "initializers",
     "io",
@@ -84,6 +86,7 @@ __all__ = [
     "readable",
     "schedules",
     "set_backend",
+    "set_num_threads",
     "use_backend",
 ]
 

@@ -49,7 +49,8 @@ class Backend:
     many_devices : bool
         Whether arrays of the library may live on different devices.
     kernels : mapping
-        Replacements by op name (`Kernel`), by optimizer class name, and ``all_finite``.
+        Replacements by op name (`Kernel`), by optimizer class name, ``all_finite``, and ``scale_bytes(x, dtype)``,
+        which makes images of bytes numbers.
     compile_run : callable or None
         ``compile_run(leaves, *, dtype, need_dx) -> (layer, taken) | None``: one layer that does the work of
         the first `taken` leaves.
@@ -93,6 +94,20 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked to do."""
+
+    @classmethod
+    def set_num_threads(cls, n: int, /) -> None:
+        """Let the library use n threads of the processor; nothing where it has none of its own."""
+
+    @classmethod
+    def get_num_threads(cls) -> int:
+        """Return how many threads of the processor the library uses at most."""
+        return 1
+
+    @classmethod
+    def facts(cls) -> list[tuple[str, str]]:
+        """Return what `xcnn doctor` says about the backend beyond its name."""
+        return []
 
     def probe(self) -> None:
         """Run one kernel on the device: importing a library proves nothing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xcnn import losses, ops
-from xcnn.backend import Backend, backend_of, get_backend, move
+from xcnn.backend import Backend, backend_of, find_kernel, get_backend, move
 from xcnn.data.rows import from_list, in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 from xcnn.layers import Sequential
@@ -103,7 +103,9 @@ class Predictor:
         if name != "uint8":
             msg = f"x has dtype {x.dtype}; needed a floating dtype, or uint8 images (0 to 255)"
             raise DTypeError(msg, where="Model")
-        return self.backend.asarray(move(x, self.backend), self.dtype) / 255.0
+        x = move(x, self.backend)
+        kernel = find_kernel("scale_bytes", type(self.backend))
+        return kernel(x, self.dtype) if kernel else self.backend.asarray(x, self.dtype) / 255.0
 
     def _predict(self, x: Any, batch_size: int, finish: Any) -> Any:
         """Return `finish` of the outputs, batch by batch, in the kind of `x`."""

@@ -12,6 +12,7 @@ import numpy as np
 from xcnn import backend
 from xcnn.errors import BackendError
 from xcnn.plugin import Kernel
+from xcnn_numpy import threads
 
 __all__ = ["Backend"]
 
@@ -19,7 +20,7 @@ __all__ = ["Backend"]
 class _Kernels(Mapping[str, Any]):
     """Kernels by name. Numba is imported when the first is asked for; without it there are none."""
 
-    NAMES = ("cross_entropy", "all_finite", "SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
+    NAMES = ("conv2d", "max_pool2d", "scale_bytes", "cross_entropy", "all_finite", "SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
 
     def __init__(self) -> None:
         self._found: dict[str, Any] | None = None
@@ -53,9 +54,12 @@ def has_numba() -> bool:
 def _load() -> dict[str, Any]:
     if not has_numba():
         return {}
-    from xcnn_numpy import losses, updates
+    from xcnn_numpy import inputs, losses, operations, updates
 
     return {
+        "conv2d": Kernel(operations.conv2d, operations.conv2d_gradient),
+        "max_pool2d": Kernel(operations.max_pool2d, operations.max_pool2d_gradient),
+        "scale_bytes": inputs.scale_bytes,
         "cross_entropy": Kernel(losses.cross_entropy, losses.cross_entropy_gradient),
         "all_finite": updates.all_finite,
         **updates.UPDATES,
@@ -85,6 +89,32 @@ class Backend(backend.Backend):
         from xcnn_numpy.run import compile_run
 
         return compile_run(leaves, dtype=dtype, need_dx=need_dx)
+
+    @classmethod
+    def set_num_threads(cls, n: int, /) -> None:
+        """Let kernels use n threads."""
+        threads.set_num_threads(n)
+
+    @classmethod
+    def get_num_threads(cls) -> int:
+        """Return how many threads kernels use at most."""
+        return threads.get_num_threads()
+
+    @classmethod
+    def facts(cls) -> list[tuple[str, str]]:
+        """Return what compiles the kernels, for which vectors, how many threads they use, where they are kept."""
+        if not has_numba():
+            return [("numpy kernels", "none: Numba is not installed (pip install numba); readable pairs run")]
+        import numba
+
+        from xcnn_numpy.compiler import cache_directory
+        from xcnn_numpy.simd import BITS
+
+        return [
+            ("numpy kernels", f"compiled by Numba {numba.__version__} for vectors of {BITS} bits"),
+            ("numpy threads", f"{threads.get_num_threads()} (xcnn.set_num_threads, XCNN_NUM_THREADS)"),
+            ("numpy cache", f"{cache_directory()} (XCNN_CACHE_DIR)"),
+        ]
 
     def asarray(self, a: Any, /, dtype: str | None = None) -> np.ndarray:
         """Return `a` as a NumPy array."""

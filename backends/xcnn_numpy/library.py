@@ -12,6 +12,7 @@ from numba.core import config
 from xcnn_numpy import (
     convolution,
     filters,
+    inputs,
     layout,
     losses,
     normalization,
@@ -21,7 +22,7 @@ from xcnn_numpy import (
     updates,
 )
 from xcnn_numpy.compiler import Kernel, cache_directory
-from xcnn_numpy.program import EXECUTOR
+from xcnn_numpy.team import compile_team
 
 __all__ = ["kernels", "prepare"]
 
@@ -73,6 +74,7 @@ def _compile_all(dtype: str) -> None:
     tile.gather_address(dtype)
     for each in kernels():
         each.address(dtype)
-    EXECUTOR.start()
+    compile_team()
+    inputs.compile_for(np.dtype(dtype))
     losses.compile_for(np.dtype(dtype))
     updates.compile_for(np.dtype(dtype))

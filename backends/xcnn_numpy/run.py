@@ -70,7 +70,9 @@ class Run(Layer):
     @property
     def label(self) -> str:
         """What it was made from."""
-        return f"Run of {', '.join(type(leaf).__name__ for leaf in self.leaves_)}"
+        names = [type(leaf).__name__ for leaf in self.leaves_]
+        shown = names if len(names) <= 8 else [*names[:4], "...", names[-1]]
+        return f"Run of {len(names)} layers ({', '.join(shown)})"
 
     def forward(self, x, /, *, train=False, hold=None):
         """Return y and a lease on what backward needs."""

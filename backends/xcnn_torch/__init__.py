@@ -63,3 +63,17 @@ class Backend(backend.Backend):
         """Wait for the GPU."""
         if self._device.type == "cuda":
             self._torch.cuda.synchronize(self._device)
+
+    @classmethod
+    def set_num_threads(cls, n: int, /) -> None:
+        """Let PyTorch use n threads."""
+        import torch
+
+        torch.set_num_threads(n)
+
+    @classmethod
+    def get_num_threads(cls) -> int:
+        """Return how many threads PyTorch uses."""
+        import torch
+
+        return int(torch.get_num_threads())

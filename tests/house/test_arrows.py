@@ -16,7 +16,7 @@ SOURCES = {"": ROOT / "xcnn"} | {path.name: path for path in sorted((ROOT / "bac
 # From the ground up: a module may import from lower rows, and from its own. A package stands for all in it.
 FLOORS = (
     ("xcnn.types", "xcnn.errors"),
-    ("xcnn.plugin", "xcnn.backend", "xcnn.files", "xcnn.passes", "xcnn.random"),
+    ("xcnn.plugin", "xcnn.backend", "xcnn.files", "xcnn.passes", "xcnn.random", "xcnn.threads"),
     ("xcnn.data",),
     ("xcnn.ops",),
     ("xcnn.initializers", "xcnn.state", "xcnn.layer", "xcnn.optimizer"),
@@ -37,7 +37,7 @@ UPWARD = {
     ("xcnn.model", "xcnn.io"): "so is Model.save",
 }
 
-CORE = {"numpy", "array_api_compat", "array_api_extra", "pydantic", "pydantic_core", "safetensors"}
+CORE = {"numpy", "numba", "llvmlite", "array_api_compat", "array_api_extra", "pydantic", "pydantic_core", "safetensors"}
 APP = {"sklearn", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
 
 

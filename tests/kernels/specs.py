@@ -16,7 +16,9 @@ def built(spec: Any, /) -> Any:
     if isinstance(spec, list):
         return [built(each) for each in spec]
     kind, arguments, options = spec
-    return getattr(L, kind)(*[built(a) if isinstance(a, tuple) and a and a[0] in L.__all__ else a for a in arguments], **options)
+    return getattr(L, kind)(
+        *[built(a) if isinstance(a, tuple) and a and a[0] in L.__all__ else a for a in arguments], **options
+    )
 
 
 def layer(kind: str, *arguments: Any, **options: Any) -> Spec:
@@ -40,14 +42,28 @@ def convolutions(draw: Any) -> tuple[list[Spec], tuple[int, int, int]]:
     groups = draw(st.integers(1, 3))
     c, f = (groups * draw(st.integers(1, 6)) for _ in range(2))
     size, stride, dilation = draw(pairs(1, 5)), draw(pairs(1, 3)), draw(pairs(1, 3))
-    padding = draw(st.one_of(st.just("valid"), st.just("same"), st.just("full"), st.integers(0, 3), st.tuples(pairs(0, 3), pairs(0, 3))))
+    padding = draw(
+        st.one_of(
+            st.just("valid"),
+            st.just("same"),
+            st.just("full"),
+            st.integers(0, 3),
+            st.tuples(pairs(0, 3), pairs(0, 3)),
+        )
+    )
     room = draw(pairs(0, 6))
-    least = [1 if padding in ("same", "full") else d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    least = [
+        1 if padding in ("same", "full") else d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)
+    ]
     conv = layer(
         "Conv2D", f, size, stride=stride, dilation=dilation, padding=padding, groups=groups,
         bias=draw(st.booleans()), activation=draw(relu_or_none),
     )  # fmt: skip
-    behind = draw(st.sampled_from(([], [layer("BatchNorm2D")], [layer("BatchNorm2D"), layer("ReLU")], [layer("Conv2D", 3, 1)])))
+    behind = draw(
+        st.sampled_from(
+            ([], [layer("BatchNorm2D")], [layer("BatchNorm2D"), layer("ReLU")], [layer("Conv2D", 3, 1)])
+        )
+    )
     return [conv, *behind], (c, least[0] + room[0], least[1] + room[1])
 
 
@@ -116,6 +132,8 @@ def trees(draw: Any) -> tuple[list[Spec], tuple[int, int, int]]:
     """Return a tree of sums and concatenations, and the shape of its inputs."""
     c = draw(st.integers(1, 4))
     spec, _ = _chain(draw, c, 2)
-    between = draw(st.sampled_from(([], [layer("MaxPool2D", 2)], [layer("ReLU")], [layer("GlobalAvgPool2D")])))
+    between = draw(
+        st.sampled_from(([], [layer("MaxPool2D", 2)], [layer("ReLU")], [layer("GlobalAvgPool2D")]))
+    )
     last = [] if any(s[0] == "GlobalAvgPool2D" for s in between) else [layer("Flatten")]
     return [spec, *between, *last, layer("Dense", 2)], (c, draw(st.integers(3, 6)), draw(st.integers(3, 6)))

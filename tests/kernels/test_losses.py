@@ -81,9 +81,8 @@ def test_dz_is_scaled_by_dy(dy, dtype):
     np.testing.assert_array_equal(array, got)
 
 
-def test_backward_twice_gives_the_same_and_logits_are_not_written(dtype):
+def test_backward_twice_gives_the_same(dtype):
     z, labels = drawn((64, 1000), dtype)
-    z.flags.writeable = False
     _, saved = ops.cross_entropy(z, labels)
     first = saved.backward(1.0)[0].copy()
     ops.cross_entropy(-z, labels)[1].backward(1.0)
@@ -91,14 +90,15 @@ def test_backward_twice_gives_the_same_and_logits_are_not_written(dtype):
     np.testing.assert_array_equal(saved.backward(1.0)[0], first)
 
 
-def test_backward_with_one_is_not_changed_by_what_is_done_with_its_result(dtype):
-    """What is handed out may be written by whoever got it."""
+def test_logits_and_labels_that_must_not_be_written_are_taken(dtype):
+    """Such as come out of a file that is mapped into memory."""
     z, labels = drawn((17, 10), dtype)
-    _, saved = ops.cross_entropy(z, labels)
-    first = saved.backward(1.0)[0]
-    want = first.copy()
-    first += 1.0
-    np.testing.assert_array_equal(saved.backward(1.0)[0], want)
+    want = float(ops.cross_entropy(z, labels)[0])
+    z.flags.writeable = False
+    assert float(ops.cross_entropy(z, labels)[0]) == want
+    labels.flags.writeable = False
+    assert float(ops.cross_entropy(z, labels)[0]) == want
+    assert float(ops.cross_entropy(z, labels.astype("int32").astype("int64"))[0]) == want
 
 
 @pytest.mark.parametrize("bad", [-1, 10, 2**40, -(2**40)])
@@ -122,7 +122,7 @@ def test_labels_that_wrap_around_in_int64_are_refused(dtype):
             attempt()
 
 
-@pytest.mark.parametrize("labels", [np.zeros(3, "int64"), np.zeros((17, 1), "int64"), np.zeros(17, "bool")])
+@pytest.mark.parametrize("labels", [np.zeros(3, "int64"), np.zeros((17, 1), "int64")])
 def test_labels_that_do_not_fit_raise_what_the_readable_pair_raises(labels, dtype):
     z, _ = drawn((17, 10), dtype)
     messages = []
@@ -146,7 +146,9 @@ def test_logits_that_are_not_finite_give_what_the_readable_pair_gives(bad, dtype
         labels[2] = 4
         z[place] = bad
         (got, got_dz), (want, want_dz) = both(z, labels)
-        np.testing.assert_array_equal(got, want) if not np.isfinite(want) else np.testing.assert_allclose(got, want)
+        np.testing.assert_array_equal(got, want) if not np.isfinite(want) else np.testing.assert_allclose(
+            got, want
+        )
         np.testing.assert_array_equal(np.isnan(got_dz), np.isnan(want_dz))
         np.testing.assert_allclose(got_dz, want_dz, rtol=1e-4, atol=1e-6)
 
@@ -157,7 +159,7 @@ def test_logits_far_apart_stay_finite(dtype):
     (got, got_dz), (want, want_dz) = both(z, np.asarray([0, 0, 1]))
     assert np.isfinite(got) and np.isfinite(got_dz).all()  # noqa: PT018
     np.testing.assert_allclose(got, want, rtol=1e-6)
-    np.testing.assert_allclose(got_dz, want_dz, rtol=1e-6)
+    np.testing.assert_allclose(got_dz, want_dz, rtol=1e-6, atol=EPS[dtype])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 import xcnn
 from tests.kernels.nets import NETS, SINGLE_NUMBERS
-from tests.kernels.truth import EPS, Truth, draw, fill, parts, results, runs
+from tests.kernels.truth import EPS, Truth, draw, fill, parts, runs
 from xcnn.layers import BatchNorm2D, Dense
 
 every_net = pytest.mark.parametrize("name", NETS)
@@ -46,15 +46,12 @@ def test_work_cut_into_seven_parts_is_as_near_to_the_truth(name):
 
 
 @every_net
-def test_an_uncompiled_net_is_its_layers_bit_for_bit(name):
+def test_an_uncompiled_net_is_as_near_to_the_truth_as_the_layers(name):
+    """Kernels of single ops may run in it."""
     shape, make = NETS[name]
-    plain = xcnn.Model(make(), shape, compile=False)
-    given = draw(plain, 3)
-    found = results(plain, given)
-    with xcnn.readable():
-        want = results(xcnn.Model(make(), shape), given)
-    for key, a in want.items():
-        np.testing.assert_array_equal(found[key], a, err_msg=key)
+    known = Truth(make, shape, 17)
+    for dtype in ("float32", "float64"):
+        known.check(known.model(dtype, compile=False))
 
 
 def test_the_gradient_through_the_norm_of_a_single_number_is_nothing_but_rounding(dtype):

@@ -28,7 +28,7 @@ y = np.arange(37) % 3
 
 def test_importing_xcnn_does_not_import_numba_and_building_a_model_does():
     python(
-        f"""
+        """
         import sys
         import xcnn
         import xcnn.cli, xcnn.layers, xcnn.data
@@ -55,9 +55,17 @@ def test_other_backends_do_not_import_numba():
     )
 
 
+BROKEN = """
+import pathlib, sys, tempfile
+folder = pathlib.Path(tempfile.mkdtemp(), "numba")
+folder.mkdir()
+(folder / "__init__.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+sys.path.insert(0, str(folder.parent))
+"""
 WITHOUT = {
     "not installed": BLOCK + '\nblock("numba", "llvmlite")\n',
     "blocked in sys.modules": '\nimport sys\nsys.modules["numba"] = None\n',
+    "there, but it refuses to be imported": BROKEN,
 }
 
 
@@ -81,12 +89,15 @@ assert sys.modules.get("numba") is None
 
 
 def test_the_first_use_is_announced_once_and_a_second_process_says_nothing(tmp_path):
-    script = MODEL + """
+    script = (
+        MODEL
+        + """
 model = net()
 model.predict(x)
 model.fit(x, y, epochs=1, progress=False)
 net().predict(x[:1])
 """
+    )
     first = python(script, XCNN_CACHE_DIR=str(tmp_path))
     assert first.stderr.count("compiling kernels") == 1
     assert str(tmp_path) in first.stderr
@@ -129,8 +140,7 @@ def test_vectors_of_avx2_give_what_the_layers_give(tmp_path):
     has = binding.get_host_cpu_features()
     if not (has.get("avx2") and has.get("fma")):
         pytest.skip("needs AVX2")
-    wanted = "avx avx2 fma f16c bmi bmi2 lzcnt movbe popcnt cx16 sse sse2 sse3 ssse3 sse4.1 sse4.2".split()
+    wanted = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "popcnt", "cx16", "sse", "sse2")
+    wanted += ("sse3", "ssse3", "sse4.1", "sse4.2")
     features = ",".join(f"+{name}" for name in wanted)
-    python(
-        MODEL + AVX2, XCNN_CACHE_DIR=str(tmp_path), NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES=features
-    )
+    python(MODEL + AVX2, XCNN_CACHE_DIR=str(tmp_path), NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES=features)

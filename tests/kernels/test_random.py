@@ -26,6 +26,7 @@ def check(drawn, n, seed, dtype, count):
         for leaf in model.walk():  # see test_nets.py for the norm of a single number
             assume(not isinstance(leaf, BatchNorm2D) or n * leaf.output_shape[-1] * leaf.output_shape[-2] > 1)
         known.check(model)
+        known.check(known.model(dtype, compile=False))
 
 
 @settings(max_examples=60)

@@ -1,19 +1,25 @@
-"""What a run leaves behind: results are copies, one forward knows nothing of another, and a repeat is a repeat."""
+"""What a run leaves behind: results are copies, forwards know nothing of each other, a repeat is a repeat."""
 
 from __future__ import annotations
 
-import copy
 import gc
-import pickle
-import threading
 
 import numpy as np
 import pytest
 
 import xcnn
 from tests.kernels.nets import NETS, block, body
-from tests.kernels.truth import Truth, draw, fill, results, runs
-from xcnn.layers import BatchNorm2D, Conv2D, Dense, Flatten, Identity, MaxPool2D, Normalize, ReLU, Softmax, Sum
+from tests.kernels.truth import draw, fill, results
+from xcnn.layers import (
+    Conv2D,
+    Dense,
+    Flatten,
+    Identity,
+    MaxPool2D,
+    Normalize,
+    ReLU,
+    Sum,
+)
 
 every_net = pytest.mark.parametrize("name", NETS)
 
@@ -116,7 +122,7 @@ def test_inputs_of_any_memory_order_give_the_same():
     twice = np.repeat(given.x, 2, axis=3)[..., ::2]
     for x in (last, twice, given.x[::-1][::-1], np.asfortranarray(given.x)):
         np.testing.assert_array_equal(model.predict(x), want)
-    y, saved = model.forward(last, train=True)
+    _, saved = model.forward(last, train=True)
     fortran = model.backward(np.asfortranarray(given.dy), saved)
     fill(model, given)
     _, saved = model.forward(given.x, train=True)

@@ -2,10 +2,9 @@
 
 A compiled result may be `TIMES` as far from the truth as that of the readable layers in the same dtype, plus
 `FLOOR` units of the last place of the largest number of its array (of all gradients for that of a parameter,
-which are one array in the State): where the readable one is exact by luck, one rounding more is no fault. In
-float64 there is no truth to be had at little cost: there the readable layers' error is taken for what it is in
-float32, scaled by the two units of the last place. dx counts as large as dy at least: what cancels on the way
-is of that size.
+which are one array in the State): where the readable one is exact by luck, one rounding more is no fault. dx
+counts as large as dy at least: what cancels on the way is of that size. In float64 there is no truth to be had
+at little cost: there the readable layers' error is taken for what it is in float32, scaled by the two units.
 """
 
 from __future__ import annotations
@@ -79,6 +78,12 @@ def results(model: xcnn.Model, given: Draw, /, need_dx: bool = True) -> dict[str
     return {name: np.array(a, "float64") for name, a in found.items()}
 
 
+def readable(model: xcnn.Model, given: Draw, /) -> dict[str, np.ndarray]:
+    """Return what the readable layers of `model` give."""
+    with xcnn.readable():
+        return results(model, given)
+
+
 def gaps(model: xcnn.Model, given: Draw, /) -> float:
     """Return how near, relative to the largest number, ReLU and max pooling come to a kink."""
     found = [1.0]
@@ -88,10 +93,7 @@ def gaps(model: xcnn.Model, given: Draw, /) -> float:
 
         def apply(x: np.ndarray) -> Any:
             scale = np.max(np.abs(x), initial=1e-30)
-            if isinstance(layer, ReLU):
-                near = np.abs(x[x != 0])
-            else:
-                near = _leads(x, layer)
+            near = np.abs(x[x != 0]) if isinstance(layer, ReLU) else _leads(x, layer)
             found.append(float(np.min(near, initial=np.inf) / scale))
             return original(layer, x)
 
@@ -101,7 +103,8 @@ def gaps(model: xcnn.Model, given: Draw, /) -> float:
     for layer in layers.values():
         if isinstance(layer, (ReLU, MaxPool2D)):
             watched(layer)
-    model.flat.forward(given.x.astype("float64"), train=True)
+    with xcnn.readable():
+        model.flat.forward(given.x.astype("float64"), train=True)
     for layer in layers.values():
         vars(layer).pop("apply", None)
     return min(found)
@@ -147,24 +150,24 @@ class Truth:
     def __init__(self, make: Callable[[], Any], shape: tuple[int, ...], n: int, seed: int = 0) -> None:
         self.make, self.shape = make, shape
         exact = self.model("float64", compile=False)
-        drawn = ((gaps(exact, fill_in), fill_in) for fill_in in self._draws(exact, n, seed))
-        best = -1.0, None
-        for gap, given in drawn:
-            best = max(best, (gap, given), key=lambda pair: pair[0])
-            if gap > KINK:
-                break
-        self.draw: Any = best[1]
-        self.exact = results(exact, self.draw)
-        self.readable = results(self.model("float32", compile=False), self.draw)
+        self.draw = self._draw(exact, n, seed)
+        self.exact = readable(exact, self.draw)
+        self.readable = readable(self.model("float32", compile=False), self.draw)
         gradients = [a for name, a in self.exact.items() if name.startswith("gradient")]
         self.scale = max((float(np.max(np.abs(a), initial=0.0)) for a in gradients), default=0.0)
 
     @staticmethod
-    def _draws(model: xcnn.Model, n: int, seed: int) -> Iterator[Draw]:
+    def _draw(model: xcnn.Model, n: int, seed: int) -> Draw:
+        """Return the first draw away from kinks, or of many the one farthest away."""
+        farthest = -1.0
         for k in range(DRAWS):
             given = draw(model, n, seed + k)
-            fill(model, given)
-            yield given
+            gap = gaps(fill(model, given), given)
+            if gap > farthest:
+                farthest, best = gap, given
+            if gap > KINK:
+                break
+        return best
 
     def model(self, dtype: str, **options: Any) -> xcnn.Model:
         """Return a new model."""
@@ -197,18 +200,15 @@ class Truth:
 
 @contextmanager
 def parts(count: int, /) -> Iterator[None]:
-    """Cut every kernel, however small its work, into so many parts; more than two run one after the other."""
-    executor, grain = program.EXECUTOR, program.GRAIN
-    before = executor.threads, executor.forked
-    program.GRAIN, executor.threads, executor.forked = 1.0, count, count > 2
-    if count == 2:
-        executor.threads = 1
-        program.set_num_threads(2)  # as many as this machine gives
+    """Cut every kernel, however small its work, into so many parts: what so many threads would do."""
+    grain, before = program.GRAIN, xcnn.get_num_threads()
+    program.GRAIN = 1.0
+    xcnn.set_num_threads(count)
     try:
         yield
     finally:
         program.GRAIN = grain
-        executor.threads, executor.forked = before
+        xcnn.set_num_threads(before)
 
 
 def runs(model: xcnn.Model, /) -> list[Any]:

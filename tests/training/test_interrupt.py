@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -100,13 +101,13 @@ def press(*args, **options):
     raise KeyboardInterrupt
 
 
-def assert_no_half_step(model, layer, half, monkeypatch):
+def assert_no_half_step(model, layer, half, monkeypatch, instead=press):
     """Press Ctrl-C when `layer` of the plan is at work, and look at what stays."""
     trainer = xcnn.Trainer(model)
     trainer.step(X, Y)
     before = model.state.arrays
     with monkeypatch.context() as patch:
-        patch.setattr(layer, half, press)
+        patch.setattr(layer, half, instead)
         with pytest.raises(KeyboardInterrupt):
             trainer.step(X, Y)
     assert model.state.arrays is before
@@ -130,13 +131,24 @@ def test_in_the_middle_of_a_step_of_the_plan_no_half_of_it_stays(number, half, b
     assert_no_half_step(model, model.plan[number], half, monkeypatch)
 
 
-@pytest.mark.parametrize("half", ["_move_statistics", "_backward_of"])
-def test_in_the_middle_of_a_compiled_run_no_half_of_a_step_stays(half, monkeypatch):
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("half", [0, 1], ids=["forward", "backward"])
+def test_around_a_program_of_kernels_no_half_of_a_step_stays(half, after, monkeypatch):
+    """Ctrl-C does not reach Python while compiled code runs."""
     pytest.importorskip("numba", reason="compiles runs with Numba, which is not installed")
+    program = importlib.import_module("xcnn_numpy.program")
+    original, calls = program.Program.run, []
+
+    def run(self, **arrays):
+        calls.append(self)
+        if len(calls) == half + 1 and not after:
+            press()
+        original(self, **arrays)
+        if len(calls) == half + 1:
+            press()
+
     model = full()
-    run = model.plan[0]
-    assert type(run).__name__ == "Run"
-    assert_no_half_step(model, run, half, monkeypatch)
+    assert_no_half_step(model, program.Program, "run", monkeypatch, run)
 
 
 def test_the_interrupted_epoch_counts_every_step_that_was_done(backend, monkeypatch):

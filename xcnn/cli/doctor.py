@@ -67,6 +67,8 @@ def _backends() -> list[tuple[str, str]]:
             rows.append((name, f"usable: {get_backend(name).name}"))
         except BackendError:
             continue  # the root's own line says what is wrong, or there is no such device
+    for name in available_backends():
+        rows += get_backend(name).facts()
     return rows + [(name, f"not usable: {reason}") for name, reason in problems.items()]
 
 

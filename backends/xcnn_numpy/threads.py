@@ -1,0 +1,43 @@
+"""How many threads kernels use. Here, so that asking and setting doesn't import Numba."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["get_num_threads", "set_num_threads"]
+
+
+def _default() -> int:
+    """Return what XCNN_NUM_THREADS says, or how many processors this process may use."""
+    wanted = os.environ.get("XCNN_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_count = _default()
+
+
+def get_num_threads() -> int:
+    """Return how many threads kernels use at most; small ones use fewer.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    return _count
+
+
+def set_num_threads(n: int, /) -> None:
+    """Let kernels use n threads from now on.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+    """
+    global _count
+    _count = n

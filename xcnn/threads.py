@@ -1,0 +1,45 @@
+"""Threads of the processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xcnn.backend import get_backend
+from xcnn.errors import OptionError
+
+__all__ = ["get_num_threads", "set_num_threads"]
+
+
+def set_num_threads(n: int, /) -> None:
+    """Let NumPy's kernels, and the default backend, use n threads of the processor from now on.
+
+    By default they use as many as the process may run on, or ``XCNN_NUM_THREADS``; small networks use one.
+    The BLAS that NumPy calls outside compiled runs reads a variable of its own: ``OPENBLAS_NUM_THREADS``.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    OptionError
+        If n is not a positive integer.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        msg = f"got {n!r}; needed a positive integer"
+        raise OptionError(msg, where="set_num_threads")
+    plugins: dict[Any, None] = {type(get_backend("numpy")): None, type(get_backend()): None}
+    for plugin in plugins:
+        plugin.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """Return how many threads of the processor the default backend uses at most.
+
+    Returns
+    -------
+    int
+        1 where it has none of its own.
+    """
+    return get_backend().get_num_threads()
