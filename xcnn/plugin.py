@@ -49,8 +49,8 @@ class Backend:
     many_devices : bool
         Whether arrays of the library may live on different devices.
     kernels : mapping
-        Replacements by op name (`Kernel`), by optimizer class name, ``all_finite``, and ``scale_bytes(x, dtype)``,
-        which makes images of bytes numbers.
+        Replacements by op name (`Kernel`), by optimizer class name, ``all_finite``, and
+        ``scale_bytes(x, dtype)``, which makes images of bytes numbers.
     compile_run : callable or None
         ``compile_run(leaves, *, dtype, need_dx) -> (layer, taken) | None``: one layer that does the work of
         the first `taken` leaves.

@@ -20,7 +20,18 @@ __all__ = ["Backend"]
 class _Kernels(Mapping[str, Any]):
     """Kernels by name. Numba is imported when the first is asked for; without it there are none."""
 
-    NAMES = ("conv2d", "max_pool2d", "scale_bytes", "cross_entropy", "all_finite", "SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
+    NAMES = (
+        "conv2d",
+        "max_pool2d",
+        "scale_bytes",
+        "cross_entropy",
+        "all_finite",
+        "SGD",
+        "Adagrad",
+        "RMSprop",
+        "Adam",
+        "AdamW",
+    )
 
     def __init__(self) -> None:
         self._found: dict[str, Any] | None = None
@@ -102,7 +113,7 @@ class Backend(backend.Backend):
 
     @classmethod
     def facts(cls) -> list[tuple[str, str]]:
-        """Return what compiles the kernels, for which vectors, how many threads they use, where they are kept."""
+        """Return what compiles the kernels, how many threads they use, and where they are kept."""
         if not has_numba():
             return [("numpy kernels", "none: Numba is not installed (pip install numba); readable pairs run")]
         import numba

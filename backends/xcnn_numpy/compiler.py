@@ -126,8 +126,8 @@ def unpack(tc, arguments, letters):
 
     p is a pointer to numbers of the kernel's dtype, b to bytes, l to 64-bit integers, d to float64; i is a
     64-bit integer, f a number of the kernel's dtype (its word holds a float64); v is a view: a pointer, and
-    the steps from block to block, channel to channel, row to row and pixel to pixel. #9 at the end is a tuple of
-    nine integers.
+    the steps from block to block, channel to channel, row to row and pixel to pixel. #9 at the end is a
+    tuple of nine integers.
     """
     number = arguments.dtype
     names, _, count = letters.literal_value.partition("#")

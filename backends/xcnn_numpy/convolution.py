@@ -1,10 +1,11 @@
-"""Kernels of convolutions and dense layers: what surrounds the sweeps over pixels and the gathers of gradients."""
+"""Kernels of convolutions and dense layers: what surrounds sweeps over pixels and gathers of gradients."""
 
 from __future__ import annotations
 
+from xcnn_numpy.across import total
 from xcnn_numpy.compiler import call, kernel, unpack
 from xcnn_numpy.pooling import best_of, write_best
-from xcnn_numpy.simd import add, at, load, store, total, width, zeros
+from xcnn_numpy.simd import add, at, load, store, width, zeros
 
 __all__ = ["convolve", "convolve_pool", "gather_images", "gather_units", "sum_parts"]
 
@@ -113,7 +114,9 @@ def gather_images(arguments, part, parts):
                 source = at(xp, image * xn + group * xg + j * xr)
                 target = at(mine, group * channels * count)
                 # fmt: off
-                call(gather, (channels, count, here, columns, d, ds, dr, dc, source, xs, xr, taps, target, count))
+                call(gather, (
+                    channels, count, here, columns, d, ds, dr, dc, source, xs, xr, taps, target, count,
+                ))
                 # fmt: on
             for k in range(biases):
                 d = at(dp, image * dn + k * dc + j * dr)
@@ -169,7 +172,8 @@ def gather_units(arguments, part, parts):
         d = at(dp, u * dc)
         # fmt: off
         call(gather, (
-            u_count, f_count, 1, blocks, d, ds, 0, dc, xp, xs, 0, at(taps, 2 * f), at(g, u * features), features,
+            u_count, f_count, 1, blocks, d, ds, 0, dc, xp, xs, 0, at(taps, 2 * f),
+            at(g, u * features), features,
         ))
         # fmt: on
         if b == 0 and biased:

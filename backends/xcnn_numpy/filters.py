@@ -10,7 +10,7 @@ __all__ = ["convolve_filters", "convolve_planes"]
 
 @kernel
 def convolve_filters(arguments, part, parts):
-    """y = max(floor, b + w * x) for vectors of filters. A task is a band of rows, for a chunk of the vectors."""
+    """y = max(floor, b + w * x) for vectors of filters. Tasks are bands of rows for chunks of vectors."""
     sweep, x, w, taps, spans, segments, b, zero, y, floor, lowest, shape = unpack(arguments, "ivpllippvff#9")
     images, vectors, rows, columns, bands, chunks, p_most, v_most, size = shape
     xp, xn, _, xr, xs = x
@@ -28,7 +28,8 @@ def convolve_filters(arguments, part, parts):
             for k in range(segments):
                 # fmt: off
                 call(sweep, (
-                    columns, 1, count, p_most, v_most, at(w, v * size), size, 0, at(xp, image * xn + j * xr), xs,
+                    columns, 1, count, p_most, v_most,
+                    at(w, v * size), size, 0, at(xp, image * xn + j * xr), xs,
                     taps, at(spans, 2 * (k * rows + j)), zero, 0, target, yc, 0, ys, given, step, 0, across,
                     floor if k == segments - 1 else lowest,
                 ))

@@ -6,8 +6,9 @@ of zeros that the next convolution wants. So no kernel size, stride, channel cou
 
 from __future__ import annotations
 
+from xcnn_numpy.across import transpose
 from xcnn_numpy.compiler import kernel, unpack
-from xcnn_numpy.simd import at, load, store, transpose, width
+from xcnn_numpy.simd import at, load, store, width
 
 __all__ = ["from_lanes", "to_lanes"]
 

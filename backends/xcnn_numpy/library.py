@@ -12,6 +12,7 @@ from numba.core import config
 from xcnn_numpy import (
     convolution,
     filters,
+    gather,
     inputs,
     layout,
     losses,
@@ -71,7 +72,7 @@ def hash_of(text: str) -> int:
 
 def _compile_all(dtype: str) -> None:
     tile.sweep_address(dtype)
-    tile.gather_address(dtype)
+    gather.gather_address(dtype)
     for each in kernels():
         each.address(dtype)
     compile_team()

@@ -110,14 +110,14 @@ def find_needs(lowered: Lowered, need_dx: bool, /) -> None:
 
 def _fusable(x: Value, *kinds: type) -> Any:
     """Return the stage that makes x if something may be fused into it: nobody else reads x."""
-    stage = x.stage
-    return stage if isinstance(stage, kinds) and not (x.pinned or x.whole or stage.pool) else None
+    fits = isinstance(x.stage, kinds) and not (x.pinned or x.whole)
+    return x.stage if fits and not x.stage.pool else None
 
 
 def _conv(low: Lowered, x: Value, layer: Any) -> Value:
     f, c = layer.w.shape[0], layer.w.shape[1] * layer.groups
     window = layer.window
-    out = output_size((x.h, x.w), size=layer.size, **window)
+    out: Any = output_size((x.h, x.w), size=layer.size, **window)
     (top, _), (left, _) = window["padding"]
     g = Geometry(
         c,
@@ -224,10 +224,9 @@ def _sum(low: Lowered, x: Value, layer: Any) -> Value:
     values = _branches(low, x, layer)
     last = next((v for v in reversed(values) if _takes_residual(low, v)), None)
     others = [v for i, v in enumerate(values) if v is not last]
-    total = others[0] if others else last
+    total: Any = others[0] if others else last
     for value in others[1:]:
         total = low.append(Add(total, value, Value(value.c, value.h, value.w)))
-    assert total is not None
     if last is None or total is last:
         if total is x:  # only identities
             raise Unsupported

@@ -24,8 +24,10 @@ def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32, /) -> np.ndar
 
 
 class _Store:
-    """Memory that waits to be used again. Lists' append and pop need no lock, and a lock could be asked for
-    while it is held: arrays die whenever Python collects garbage.
+    """Memory that waits to be used again.
+
+    Lists' append and pop need no lock, and a lock could be asked for while it is held: arrays die whenever
+    Python collects garbage.
     """
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xcnn_numpy.across import total
 from xcnn_numpy.compiler import kernel, unpack
 from xcnn_numpy.pooling import best_of, write_best
 from xcnn_numpy.simd import (
@@ -18,7 +19,6 @@ from xcnn_numpy.simd import (
     splat,
     store,
     sub,
-    total,
     width,
     zeros,
 )
@@ -118,7 +118,7 @@ def normalize(arguments, part, parts):
 
 @kernel
 def normalize_pool(arguments, part, parts):
-    """z = the largest of each window of max(floor, a (y - mean) + b), and its place. Tasks as in `normalize`."""
+    """z = the largest of each window of max(floor, a (y - mean) + b), and its place; as `normalize`."""
     y, found, z, index, scratch, floor, images, channels, rows, columns, ph, pw, sh, sw, size = unpack(
         arguments, "vpvbpfiiiiiiiii"
     )

@@ -36,7 +36,9 @@ def _convolution(g: Geometry, dtype: str, biased: bool) -> Engine:
 
 
 @lru_cache(maxsize=64)
-def _pooling(shape: tuple[int, ...], out: tuple[int, ...], size: Any, stride: Any, before: Any, dtype: str) -> Engine:
+def _pooling(
+    shape: tuple[int, ...], out: tuple[int, ...], size: Any, stride: Any, before: Any, dtype: str
+) -> Engine:
     low = Lowered(shape)
     low.output = low.append(MaxPool(low.input, Value(shape[0], *out), Window(size, stride, before)))
     return Engine(low, dtype, (shape, (shape[0], *out)), 0, _same)
@@ -57,13 +59,13 @@ def conv2d(
         return NotImplemented
     c, f, size = x.shape[1], w.shape[0], w.shape[2:]
     try:
-        out = output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
+        out: Any = output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
     except ShapeError:
         return NotImplemented
     if groups < 1 or c % groups or f % groups or w.shape[1] * groups != c or min(min(padding)) < 0:
         return NotImplemented
     (top, _), (left, _) = padding
-    g = Geometry(c, f, groups, x.shape[2:], tuple(out), size, tuple(stride), tuple(dilation), (top, left))
+    g = Geometry(c, f, groups, x.shape[2:], out, size, tuple(stride), tuple(dilation), (top, left))
     engine = _convolution(g, x.dtype.name, b is not None)
     values = np.concatenate([w.reshape(-1), *([] if b is None else [b])])
     y, lease = engine.forward(x, values, train=True)
@@ -79,13 +81,22 @@ def conv2d_gradient(dy: Any, values: Any, needs: tuple[bool, ...]) -> tuple[Any,
 
 
 def max_pool2d(
-    x: Any, /, *, size: Any, stride: Any, padding: Any = ((0, 0), (0, 0)), dilation: Any = (1, 1), ceil: bool = False
+    x: Any,
+    /,
+    *,
+    size: Any,
+    stride: Any,
+    padding: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    ceil: bool = False,
 ) -> Any:
     """Return (y, values); NotImplemented for few images, and for what the readable op would refuse."""
     if not _is_large(x) or tuple(dilation) != (1, 1) or math.prod(size) > PLACES:
         return NotImplemented
     try:
-        out = output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation, ceil=ceil)
+        out = output_size(
+            x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation, ceil=ceil
+        )
     except ShapeError:
         return NotImplemented
     if any(max(p) >= k or min(p) < 0 for p, k in zip(padding, size, strict=True)):

@@ -27,7 +27,7 @@ LEAKY, SIGMOID, TANH, SILU = range(4)
 
 @kernel
 def total_of(arguments, part, parts):
-    """z = max(floor, x + y), or of x alone where y has no step. A task is a channel of one block of images."""
+    """z = max(floor, x + y), or of x alone where y has no step. A task is a channel of one block."""
     x, y, z, floor, images, channels, rows, columns = unpack(arguments, "vvvfiiii")
     xp, xn, xc, xr, xs = x
     yp, yn, yc, yr, ys = y

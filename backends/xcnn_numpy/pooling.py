@@ -50,7 +50,7 @@ def best_of(p, row, pixel, rows, columns):
 
 @register_jitable
 def write_best(y, index, best, which, floor):
-    """Write the largest vectors, and their places; -1, where no gradient flows, if they are at a floor of 0."""
+    """Write the largest vectors and their places: -1, where no gradient flows, at a floor of 0."""
     store(y, 0, best)
     if floor == 0.0:
         which = choose(above(best, zeros(y)), which, fill_index(-1, best))
@@ -90,7 +90,7 @@ def largest(arguments, part, parts):
 
 @kernel
 def unpool(arguments, part, parts):
-    """dx of windows that don't overlap: dy at the largest pixel, zero at the others. Tasks as in `largest`."""
+    """dx of windows that don't overlap: dy at the largest pixel, else zero. Tasks as in `largest`."""
     dy, index, dx, images, channels, h, w, rows, columns, ph, pw, sh, sw = unpack(arguments, "vbviiiiiiiiii")
     dp, dn, dc, dr, ds = dy
     xp, xn, xc, xr, xs = dx

@@ -126,6 +126,7 @@ class Program:
         for name, (places, offsets) in self._bind.items():
             a = arrays[name]
             self._data[places] = offsets + (address_of(a) if isinstance(a, np.ndarray) else a)
+        assert self._code is not None
         TEAM.run(self._code, self._most)
 
 

@@ -13,7 +13,7 @@ from xcnn.ops.op import Saved
 from xcnn_numpy.engine import Engine, Lease
 from xcnn_numpy.folding import Folds
 from xcnn_numpy.lowering import Lowered, lower
-from xcnn_numpy.serving import Server
+from xcnn_numpy.server import Server
 
 __all__ = ["Run", "compile_run"]
 

@@ -1,25 +1,22 @@
-"""Inference on batches smaller than a vector: channels in the lanes, so that one image costs what one image is.
+"""Inference on batches smaller than a vector: channels in the lanes, so that one image costs no more.
 
 The same sliding products, with the operands' roles exchanged: the weights of 16 filters are the vectors, and
-pixels the single numbers that multiply them. Pooling and sums take vectors of channels as they take vectors of
-images.
+pixels the single numbers that multiply them. Pooling and sums take vectors of channels as they take vectors
+of images.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 
 from xcnn_numpy.filters import convolve_filters, convolve_planes
-from xcnn_numpy.library import prepare
 from xcnn_numpy.lowering import Lowered
 from xcnn_numpy.memory import aligned
 from xcnn_numpy.pointwise import activate, total_of
 from xcnn_numpy.pooling import average, largest
-from xcnn_numpy.program import View, get_num_threads
-from xcnn_numpy.simd import lanes
+from xcnn_numpy.program import View
 from xcnn_numpy.sliding import LONGEST, LOWEST
 from xcnn_numpy.stage_conv import Convolution
 from xcnn_numpy.stage_dense import Dense
@@ -28,7 +25,7 @@ from xcnn_numpy.stage_pixel import Activate, Add, Average, MaxPool, Rectify, Win
 from xcnn_numpy.tile import blocks, sweep_address
 from xcnn_numpy.workspace import Value, Workspace
 
-__all__ = ["Server", "Serving", "is_better", "pack", "serve"]
+__all__ = ["Serving", "is_better", "pack", "serve"]
 
 
 class Serving(Workspace):
@@ -129,15 +126,14 @@ def pack(low: Lowered, values: np.ndarray, folded: np.ndarray | None, lanes: int
         f, taps = _plain(stage)
         norm = getattr(stage, "norm", None)
         if norm is not None and folded is not None:
-            w, b = folded[norm.place :][: f * taps], folded[norm.place + f * taps :][:f]
+            w = folded[norm.place :][: f * taps]
+            b: Any = folded[norm.place + f * taps :][:f]
         else:
             w = values[stage.w : stage.w + f * taps]
             b = None if stage.b is None else values[stage.b : stage.b + f]
         vectors = -(-f // lanes)
-        weights, biases = (
-            aligned((vectors, taps, lanes), values.dtype),
-            aligned((vectors, lanes), values.dtype),
-        )
+        weights = aligned((vectors, taps, lanes), values.dtype)
+        biases = aligned((vectors, lanes), values.dtype)
         padded = np.zeros((vectors * lanes, taps), values.dtype)
         padded[:f] = w.reshape(f, taps)
         weights[...] = padded.reshape(vectors, lanes, taps).swapaxes(1, 2)
@@ -170,63 +166,6 @@ def serve(low: Lowered, ws: Serving, packed: dict[int, Any], /) -> None:
             )  # fmt: skip
         else:
             _total(ws, stage.x, None, stage.y, stage.floor)
-
-
-class Server:
-    """Small batches through one lowered run.
-
-    Parameters
-    ----------
-    lowered : Lowered
-        Its stages.
-    dtype : str
-        Of the numbers.
-    shape : tuple of int
-        Of one output.
-    """
-
-    def __init__(self, lowered: Lowered, dtype: str, shape: tuple[int, ...]) -> None:
-        self.lowered, self.dtype, self.shape = lowered, dtype, shape
-        self.lanes = lanes(dtype)
-        self.building = threading.Lock()
-        self._preferred: dict[int, bool] = {}
-        self._packed: tuple[Any, Any, Any, Any] = None, None, None, None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave what is packed out of copies."""
-        return vars(self) | {"building": None, "_packed": (None, None, None, None)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, building=threading.Lock())
-
-    def prefers(self, n: int, /) -> bool:
-        """Return whether n images are served faster with channels in the lanes than with images there."""
-        if n >= self.lanes:
-            return False
-        if n not in self._preferred:
-            self._preferred[n] = is_better(self.lowered, n, self.lanes)
-        return self._preferred[n]
-
-    def serve(self, x: np.ndarray, arrays: Any, folded: np.ndarray | None, /) -> np.ndarray:
-        """Return y."""
-        values, buffers, packed, waiting = self._packed
-        if values is not arrays.values or buffers is not arrays.buffers:
-            packed, waiting = pack(self.lowered, arrays.values, folded, self.lanes), {}
-            self._packed = arrays.values, arrays.buffers, packed, waiting
-        free = waiting.setdefault((len(x), get_num_threads()), [])
-        try:
-            ws = free.pop()
-        except IndexError:
-            with self.building:
-                prepare(self.dtype)
-                ws = Serving(self.dtype, self.lanes, len(x), get_num_threads())
-                serve(self.lowered, ws, packed)
-                ws.program.finish()
-        ws.input[...] = x
-        ws.program.run()
-        y = ws.output(self.lowered.output).reshape(len(x), *self.shape)
-        free.append(ws)
-        return y
 
 
 def _total(ws: Serving, x: Value, other: Value | None, y: Value, floor: float) -> None:
@@ -310,7 +249,8 @@ def _add(
     while n * rows * chunks < 2 * ws.threads and chunks < vectors:
         chunks += 1
     ws.program.add(
-        convolve_filters, sweep_address(ws.dtype), x, weights, table, spans, segments, biases, ws.zero, y, floor,
-        LOWEST, n, vectors, rows, columns, rows, chunks, *blocks(columns, -(-vectors // chunks)), taps * lanes,
+        convolve_filters, sweep_address(ws.dtype), x, weights, table, spans, segments, biases, ws.zero, y,
+        floor, LOWEST, n, vectors, rows, columns, rows, chunks, *blocks(columns, -(-vectors // chunks)),
+        taps * lanes,
         tasks=n * rows * chunks, work=float(n * vectors * rows * columns * taps),
     )  # fmt: skip

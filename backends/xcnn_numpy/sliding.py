@@ -147,7 +147,7 @@ def _product(
     reads: list[tuple[int, int]],
     segments: int,
 ) -> Product:
-    """Return the product over channels of x, and over taps (place in the kernel, pixels away) down and across.
+    """Return the product over channels of x and over taps (place, pixels away) down and across.
 
     Row j uses the taps reads[j] of those down: others lie in the border. Rows that use the same taps share a
     stretch of the table, in which the taps of a channel stand together: they lie in one page of memory.
@@ -172,7 +172,7 @@ def _product(
 
 
 def phases(g: Geometry, dy: View, segments: int, /) -> list[tuple[int, int, int, int, Product]]:
-    """Return what makes dx from dy: for pixels (a + s_h i, b + s_w j), all i and j, their rows, columns and product."""
+    """Return what makes dx from dy: a, b, rows, columns and product of the pixels (a + s_h i, b + s_w j)."""
     outs = g.f // g.groups
     (kh, kw), (sh, sw), (dh, dw) = g.size, g.stride, g.dilation
     found = []
@@ -199,7 +199,7 @@ def phases(g: Geometry, dy: View, segments: int, /) -> list[tuple[int, int, int,
 
 
 def reach(g: Geometry, /) -> list[int]:
-    """Return the border (top, bottom, left, right) that dy needs so that no tap of `phases` reads beyond it."""
+    """Return the border (top, bottom, left, right) that dy needs: no tap of `phases` reads beyond it."""
     border = []
     for axis in range(2):
         s, d, k, n, o, b = (
@@ -229,7 +229,7 @@ def dense_taps(value: Value, x: View, /) -> np.ndarray:
 
 
 def plan_bands(g: Geometry, ws: Workspace, itemsize: int, /) -> tuple[int, int]:
-    """Return into how many bands of rows and segments of channels to cut, so that a band's input stays cached.
+    """Return how many bands of rows and segments of channels keep the input of a band in the cache.
 
     Bands read all weights again, segments add to the results again: the choice with the least traffic wins.
     """

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from xcnn_numpy.convolution import convolve_pool, gather_images, sum_parts
+from xcnn_numpy.gather import gather_address
 from xcnn_numpy.pointwise import mask, total_of
 from xcnn_numpy.pooling import unpool
 from xcnn_numpy.program import View
 from xcnn_numpy.sliding import LOWEST, Geometry, all_taps, forward, phases, plan_bands, reach
 from xcnn_numpy.stage import Stage
-from xcnn_numpy.tile import blocks, gather_address, sweep_address
+from xcnn_numpy.tile import blocks, sweep_address
 from xcnn_numpy.workspace import Value, Workspace
 
 __all__ = ["Convolution"]
@@ -66,7 +67,7 @@ class Convolution(Stage):
                 columns=g.out[1], steps=steps, groups=g.groups, bias=bias, r=r, floor=floor, bands=bands,
             )  # fmt: skip
             return
-        ph, pw, sh, sw = pool
+        ph, pw, _, sw = pool
         across = (y.w - 1) * sw + pw
         limit = max(4, LOCAL // (ph * across * ws.lanes * np.dtype(ws.dtype).itemsize))
         chunks = max(1, -(-outs // limit))
@@ -76,9 +77,11 @@ class Convolution(Stage):
         pool_bands = min(y.h, max(1, -(-2 * ws.threads // ws.blocks)))
         # fmt: off
         ws.program.add(
-            convolve_pool, sweep_address(ws.dtype), moved, steps[0], w, steps[1], steps[2], taps.table, taps.spans,
+            convolve_pool, sweep_address(ws.dtype), moved, steps[0], w, steps[1], steps[2],
+            taps.table, taps.spans,
             ws.zero if bias is None else bias, 0 if bias is None else 1, ws.zero, ws.view(y), index,
-            ws.scratch(size), floor, ws.blocks, g.groups, outs, y.h, y.w, pool_bands, chunks, *tile, *pool, size,
+            ws.scratch(size), floor,
+            ws.blocks, g.groups, outs, y.h, y.w, pool_bands, chunks, *tile, *pool, size,
             tasks=ws.blocks * pool_bands * g.groups * chunks,
             work=ws.blocks * g.f * g.taps * y.h * ph * across,
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from xcnn_numpy.convolution import gather_units
+from xcnn_numpy.gather import gather_address
 from xcnn_numpy.pointwise import mask
 from xcnn_numpy.program import View
 from xcnn_numpy.sliding import dense_taps, in_turn
 from xcnn_numpy.stage import Stage
-from xcnn_numpy.tile import gather_address
 from xcnn_numpy.workspace import Value, Workspace
 
 __all__ = ["Dense"]
@@ -41,7 +41,8 @@ class Dense(Stage):
         """Add the product."""
         x = ws.view(self.x)
         in_turn(dense_taps(self.x, x)).add(
-            ws.program, ws, x=_blocks_as_pixels(x), w=("values", self.w), y=_blocks_as_pixels(ws.view(self.y)),
+            ws.program, ws, x=_blocks_as_pixels(x), w=("values", self.w),
+            y=_blocks_as_pixels(ws.view(self.y)),
             images=1, channels=self.y.c, rows=1, columns=ws.blocks, steps=(0, 0, self.x.size),
             bias=None if self.b is None else ("values", self.b), floor=self.floor,
         )  # fmt: skip

@@ -106,7 +106,8 @@ class Norm(Stage):
         if self.pool:
             g = ws.images(self.x.c, self.x.h, self.x.w, [0, 0, 0, 0])
             ws.backward.add(
-                unpool, dz, ws.kept[self, "index"], g, *self.pixels(ws, self.x), self.y.h, self.y.w, *self.pool,
+                unpool, dz, ws.kept[self, "index"], g, *self.pixels(ws, self.x), self.y.h, self.y.w,
+                *self.pool,
                 tasks=ws.blocks * c, work=work,
             )  # fmt: skip
         elif masked:

@@ -1,8 +1,8 @@
 """The threads that share the parts of a kernel, without ever waiting for one that the system has put aside.
 
-A kernel's parts are claimed, not assigned: the calling thread takes part 0 and whatever nobody else has begun,
-and waits only for parts that another thread is at. On a busy machine a program so costs what one thread needs,
-where a barrier would cost a time slice of the system, thousands of times as much, for every kernel.
+A kernel's parts are claimed, not assigned: the calling thread takes part 0 and whatever nobody else has
+begun, and waits only for parts that another thread is at. On a busy machine a program so costs what one
+thread needs, where barriers would cost a time slice of the system, hundreds of times as much, a kernel.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ A convolution, its gradient with respect to the input, a dense layer and its gra
 products*: each output is a sum over taps of one weight times one input vector, and the taps are a table of
 offsets. Kernel size, stride, dilation, groups, padding and direction are only other numbers in that table.
 
-`sweep` computes such sums for a block of channels and pixels. A tile of up to 20 sums stays in registers while
-the taps go by: each tap loads one vector per pixel and one weight per channel, and multiplies all with all, so
-that the two multipliers of a core never wait for memory. `gather` does the same for the gradients of weights,
-where the sums run over pixels.
+`sweep` computes such sums for a block of channels and pixels. A tile of up to 20 sums stays in registers
+while the taps go by: each tap loads one vector per pixel and one weight per channel, and multiplies all with
+all, so that the two multipliers of a core never wait for memory. `gather`, in gather.py, does the same for
+the gradients of weights, where the sums run over pixels.
 """
 
 from __future__ import annotations
@@ -15,26 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from xcnn_numpy.compiler import compiled
-from xcnn_numpy.simd import (
-    I64,
-    REGISTERS,
-    at,
-    at_least,
-    folded,
-    fused,
-    loaded,
-    of,
-    splatted,
-    stored,
-    vector_type,
-)
+from xcnn_numpy.simd import I64, REGISTERS, at, at_least, fused, loaded, of, splatted, stored, vector_type
 
-__all__ = ["LIMITS", "blocks", "gather_address", "sweep_address"]
+__all__ = ["LIMITS", "address_in", "blocks", "for_each_size", "repeat", "sweep_address"]
 
 # How many vectors a tile of so many rows may have: sums, one operand, and a register for the other.
 LIMITS = {1: 6, 2: 6, 3: 6, 4: 5, 5: 4} if REGISTERS == 32 else {1: 6, 2: 5, 3: 4, 4: 3}
@@ -44,8 +31,8 @@ WEIGHTS = LIMITS[4]  # that `gather` sums at a time, for four channels
 def blocks(channels: int, pixels: int, /) -> tuple[int, int]:
     """Return the tile (channels, pixels) that computes so many sums in the fewest cycles.
 
-    For each tap, a tile costs half a cycle for each product or each load, whichever takes longer, at least the
-    four cycles that a multiplication takes, and one for the rest.
+    For each tap, a tile costs half a cycle for each product or each load, whichever takes longer, at least
+    the four cycles that a multiplication takes, and one for the rest.
     """
 
     def cycles(tile: tuple[int, int]) -> float:
@@ -65,7 +52,7 @@ def _even(n: int, size: int) -> dict[int, int]:
     return {n // pieces + 1: n % pieces, n // pieces: pieces - n % pieces}
 
 
-def _repeat(b: Any, start: Any, stop: Any, carried: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
+def repeat(b: Any, start: Any, stop: Any, carried: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
     """Emit ``for i in range(start, stop): carried = body(i, carried)``, all in registers."""
     before, loop, after = b.block, b.append_basic_block("loop"), b.append_basic_block("after")
     b.cbranch(b.icmp_signed("<", start, stop), loop, after)
@@ -90,7 +77,7 @@ def _repeat(b: Any, start: Any, stop: Any, carried: list[Any], body: Callable[..
     return results
 
 
-def _for_each_size(b: Any, rows: Any, columns: Any, emit: Callable[[int, int], None]) -> None:
+def for_each_size(b: Any, rows: Any, columns: Any, emit: Callable[[int, int], None]) -> None:
     """Emit a tile for each size, and the choice between them."""
     end = b.append_basic_block("end")
     switch = b.switch(b.add(b.mul(rows, I64(16)), columns), end)
@@ -142,7 +129,7 @@ def _tile(tc, sizes, x, xs, w, wc, taps, first, last, bias, bc, y, ys, yc, r, rs
                 return sums
 
             start = [splatted(b, b.load(place(bias, bc, k)), kind.count) for k in range(c) for _ in range(p)]
-            sums = _repeat(b, first, last, start, product)
+            sums = repeat(b, first, last, start, product)
             before, more, write = b.block, b.append_basic_block("more"), b.append_basic_block("write")
             b.cbranch(b.icmp_signed("!=", rs, I64(0)), more, write)
             b.position_at_end(more)
@@ -162,7 +149,7 @@ def _tile(tc, sizes, x, xs, w, wc, taps, first, last, bias, bc, y, ys, yc, r, rs
                 for i in range(p):
                     stored(b, at_least(b, sums[k * p + i], lowest), place(row, ys, i))
 
-        _for_each_size(b, rows, columns, emit)
+        for_each_size(b, rows, columns, emit)
         return context.get_dummy_value()
 
     given = (sizes, x, xs, w, wc, taps, first, last, bias, bc, y, ys, yc, r, rs, rc, floor)
@@ -229,64 +216,11 @@ def sweep(
                 )
 
 
-@intrinsic
-def _outer(tc, sizes, rows, columns, dy, ds, dr, dc, x, xs, xr, taps, g, gc):
-    """g[c, tap] += sum over pixels and lanes of dy[c, pixel] x[pixel, tap]."""
-    number = x.dtype
-
-    def codegen(context, b, signature, args):
-        sizes, rows, columns, dy, ds, dr, dc, x, xs, xr, taps, g, gc = args
-        kind = vector_type(of(number))
-        zero = ir.Constant(kind, None)
-
-        def emit(c: int, t: int) -> None:
-            table = [b.gep(taps, [I64(2 * k)]) for k in range(t)]
-            places = [b.gep(x, [b.load(tap)]) for tap in table]
-
-            def row(j: Any, sums: list[Any]) -> list[Any]:
-                down, across = b.mul(j, dr), b.mul(j, xr)
-
-                def pixel(i: Any, sums: list[Any]) -> list[Any]:
-                    sums = list(sums)
-                    d = b.gep(dy, [b.add(down, b.mul(i, ds))])
-                    here = b.add(across, b.mul(i, xs))
-                    kept = [loaded(b, kind, b.gep(d, [b.mul(dc, I64(k))])) for k in range(c)]
-                    for n in range(t):
-                        passing = loaded(b, kind, b.gep(places[n], [here]))
-                        for k in range(c):
-                            sums[k * t + n] = fused(b, kept[k], passing, sums[k * t + n])
-                    return sums
-
-                return _repeat(b, I64(0), columns, sums, pixel)
-
-            sums = folded(b, _repeat(b, I64(0), rows, [zero] * (c * t), row))
-            for n in range(t):
-                w = b.load(b.gep(table[n], [I64(1)]))
-                for k in range(c):
-                    place = b.gep(g, [b.add(w, b.mul(gc, I64(k)))])
-                    b.store(b.fadd(b.load(place), sums[k * t + n]), place)
-
-        _for_each_size(b, b.extract_value(sizes, 0), b.extract_value(sizes, 1), emit)
-        return context.get_dummy_value()
-
-    given = (sizes, rows, columns, dy, ds, dr, dc, x, xs, xr, taps, g, gc)
-    return types.void(*given), codegen
-
-
-def gather(channels, count, rows, columns, dy, ds, dr, dc, x, xs, xr, taps, g, gc):
-    """Add the gradients of channels x count weights, summed over rows x columns pixels and all lanes."""
-    for c in range(0, channels, 4):
-        for t in range(0, count, WEIGHTS):
-            size = (min(4, channels - c), min(WEIGHTS, count - t))
-            _outer(
-                size, rows, columns, at(dy, c * dc), ds, dr, dc, x, xs, xr, at(taps, 2 * t), at(g, c * gc), gc
-            )
-
-
 _ADDRESSES: dict[tuple[str, str], Any] = {}
 
 
-def _address(function: Callable[..., None], dtype: str, letters: str) -> int:
+def address_in(function: Callable[..., None], dtype: str, letters: str) -> int:
+    """Return where the machine code of `function` is; its arguments are pointers, integers, numbers."""
     key = function.__name__, dtype
     if key not in _ADDRESSES:
         number = getattr(types, dtype)
@@ -302,9 +236,4 @@ def _address(function: Callable[..., None], dtype: str, letters: str) -> int:
 
 def sweep_address(dtype: str, /) -> int:
     """Return where the machine code of `sweep` is."""
-    return _address(sweep, dtype, "iiiiipiipillpipiiipiiif")
-
-
-def gather_address(dtype: str, /) -> int:
-    """Return where the machine code of `gather` is."""
-    return _address(gather, dtype, "iiiipiiipiilpi")
+    return address_in(sweep, dtype, "iiiiipiipillpipiiipiiif")

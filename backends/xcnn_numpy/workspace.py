@@ -125,7 +125,7 @@ class Workspace:
         self._free.setdefault((c, h, w, tuple(border)), []).append(view.a)
 
     def gradient(self, value: Value) -> tuple[View, int]:
-        """Return where the gradient of `value` goes, and whether something is there already, to be added to."""
+        """Return where the gradient of `value` goes, and whether something is there, to be added to."""
         if value.whole:
             whole, channel = value.whole
             view, _ = self.gradient(whole)

@@ -169,6 +169,7 @@ def test_logits_far_apart_stay_finite(dtype):
 )
 def test_what_the_kernel_does_not_know_is_computed_by_the_readable_pair(options, dtype):
     z, labels = drawn((17, 10), dtype)
+    options = dict(options)
     given = [np.eye(10, dtype=dtype)[labels] if options.pop("one_hot", False) else labels]
     if options.pop("class_weights", False):
         given.append(np.linspace(0.5, 2, 10).astype(dtype))

@@ -32,10 +32,15 @@ def spoil(given, value):
     return given._replace(x=x)
 
 
-def assert_equally_nan(got, want, name):
+def size(a):
+    """Return the largest finite number."""
+    return float(np.max(np.abs(a), where=np.isfinite(a), initial=0.0))
+
+
+def assert_equally_nan(got, want, name, largest=0.0):
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want), err_msg=name)
     np.testing.assert_array_equal(np.isinf(got), np.isinf(want), err_msg=name)
-    scale = np.max(np.abs(want), where=np.isfinite(want), initial=0.0)
+    scale = max(size(want), largest)
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * scale, err_msg=name)
 
 
@@ -46,10 +51,11 @@ def differences(name, *keys):
         compiled, plain, given = pair(name)
         given = spoil(given, spoiler)
         got, want = results(compiled, given), readable(plain, given)
+        largest = max(size(a) for key, a in want.items() if key.startswith(("dx", "gradient")))
         for key in want:
             if key.startswith(keys):
                 try:
-                    assert_equally_nan(got[key], want[key], key)
+                    assert_equally_nan(got[key], want[key], key, largest if "gradient" in keys else 0.0)
                 except AssertionError as error:
                     wrong.append(f"{spoiler} in x, {key}: {' '.join(str(error).split()[:14])}")
     return "\n".join(wrong)

@@ -1,10 +1,11 @@
 """How far results are from the truth: the readable layers in float64, on draws that lie away from kinks.
 
 A compiled result may be `TIMES` as far from the truth as that of the readable layers in the same dtype, plus
-`FLOOR` units of the last place of the largest number of its array (of all gradients for that of a parameter,
-which are one array in the State): where the readable one is exact by luck, one rounding more is no fault. dx
-counts as large as dy at least: what cancels on the way is of that size. In float64 there is no truth to be had
-at little cost: there the readable layers' error is taken for what it is in float32, scaled by the two units.
+`FLOOR` units of the last place of the largest number of its array: where the readable one is exact by luck,
+one rounding more is no fault. The gradients of all parameters are one array in the State, so the largest of
+them counts for each; dx counts as large as dy at least, for what cancels on the way is of that size.
+In float64 there is no truth to be had at little cost: there the readable layers' error is taken for what it
+is in float32, scaled by the two units.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import xcnn
-from xcnn.layers import Layer, MaxPool2D, ReLU
+from xcnn.layers import Layer, LeakyReLU, MaxPool2D, ReLU
 from xcnn_numpy import program
 
 TIMES = 4.0
@@ -93,7 +94,7 @@ def gaps(model: xcnn.Model, given: Draw, /) -> float:
 
         def apply(x: np.ndarray) -> Any:
             scale = np.max(np.abs(x), initial=1e-30)
-            near = np.abs(x[x != 0]) if isinstance(layer, ReLU) else _leads(x, layer)
+            near = np.abs(x[x != 0]) if isinstance(layer, (ReLU, LeakyReLU)) else _leads(x, layer)
             found.append(float(np.min(near, initial=np.inf) / scale))
             return original(layer, x)
 
@@ -101,7 +102,7 @@ def gaps(model: xcnn.Model, given: Draw, /) -> float:
 
     layers = {id(part): part for leaf in model.flat for part in _inside(leaf)}
     for layer in layers.values():
-        if isinstance(layer, (ReLU, MaxPool2D)):
+        if isinstance(layer, (ReLU, LeakyReLU, MaxPool2D)):
             watched(layer)
     with xcnn.readable():
         model.flat.forward(given.x.astype("float64"), train=True)

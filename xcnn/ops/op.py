@@ -88,6 +88,7 @@ class Saved:
             needs = needs + (False,) * (len(self._given) - len(needs))
         if type(dy) is not float:  # of a loss, dy is 1.0
             self.check(dy)
+        assert self._backward is not None
         found = self._backward(dy, self._values, needs)
         return tuple([g if need else None for g, need in zip(found, needs, strict=True)])
 
