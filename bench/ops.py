@@ -26,9 +26,10 @@ COPY = 2**25  # values that are copied to find the bandwidth: 128 MiB, more than
 WAYS = ("torch", "last", "mkldnn", "fused")
 LEGEND = """\
 Microseconds of one call, NCHW in and out, float32. torch: plain tensors; last: channels last in memory;
-mkldnn: oneDNN's own layout; fused: fused Adam. Ratio: the best of PyTorch's times over xcnn's. Rate: GFLOP/s,
-or GB/s of what must be read and written at least; of peak: of the large matrix product, or of the copy (above
-1 within the caches); of GEMM: the time of NumPy's matrix product of the same arithmetic over xcnn's.
+mkldnn: oneDNN's own layout; fused: fused Adam; lanes: xcnn's kernel alone, in the layout of compiled runs.
+Ratio: the best of PyTorch's times over xcnn's. Of lanes, or else of xcnn: the rate in GFLOP/s, or in GB/s of
+what must be read and written at least; of peak: of the large matrix product, or of the copy (above 1 within
+the caches); of GEMM: NumPy's matrix product of the same arithmetic; of best: the better of it and mkldnn.
 *: other programs used the processor all the while."""
 
 
@@ -156,7 +157,7 @@ def text(found: Mapping[str, Any], /) -> str:
     ways = [name for name in (*WAYS, *names) if name in names and name != "gemm"]
     ways = list(dict.fromkeys(["xcnn", *ways]))
     limits = found["limits"]
-    rows = [("op", "shape", *ways, "ratio", "rate", "", "of peak", "of GEMM")]
+    rows = [("op", "shape", *ways, "ratio", "rate", "", "of peak", "of GEMM", "of best")]
     rows += [_row(op, ways, limits) for op in found["ops"]]
     measured = f"{limits['flops'] / 1e9:.0f} GFLOP/s, copy {limits['bytes'] / 1e9:.1f} GB/s read and written"
     first = f"{report.heading(found)}\nNumPy's matrix product of {PEAK} x {PEAK}: {measured}"
@@ -173,9 +174,12 @@ def _row(op: Mapping[str, Any], ways: list[str], limits: Mapping[str, float]) ->
     star = max(stars[name] for name in ("xcnn", *theirs))
     cells.append(f"{min(theirs.values()) / seconds['xcnn']:.2f}x{star}" if theirs else "-")
     unit, kind = ("GFLOP/s", "flops") if op["flops"] else ("GB/s", "bytes")
-    rate = op[kind] / seconds["xcnn"]
+    kernel = seconds.get("lanes", seconds["xcnn"])
+    rate = op[kind] / kernel
     cells += [report.number(rate / 1e9), unit, f"{rate / limits[kind]:.2f}"]
-    cells.append(f"{seconds['gemm'] / seconds['xcnn']:.2f}" if "gemm" in seconds else "-")
+    cells.append(f"{seconds['gemm'] / kernel:.2f}" if "gemm" in seconds else "-")
+    blocked = [seconds[name] for name in ("mkldnn", "gemm") if name in seconds]
+    cells.append(f"{min(blocked) / kernel:.2f}" if blocked else "-")
     return tuple(cells)
 
 

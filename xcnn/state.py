@@ -52,7 +52,7 @@ class State:
         self.parameters: list[Parameter] = []
         self.buffers: list[Buffer] = []
         self.token: object = None  # of the trainer whose slots these are
-        self._gradients: dict[int, tuple[int, Any]] = {}  # start -> (stop, flat gradient)
+        self._gradients: dict[tuple[int, int], Any] = {}  # (start, stop) -> flat gradient
 
     @property
     def size(self) -> int:
@@ -69,16 +69,17 @@ class State:
         g : array (stop - start,)
             The gradient.
         """
-        if start in self._gradients:
-            g = self._gradients[start][1] + g
-        self._gradients[start] = stop, g
+        known = self._gradients.get((start, stop))
+        self._gradients[start, stop] = g if known is None else known + g
 
     def gradient(self, start: int, stop: int, /) -> Any:
         """Return what was added for ``values[start:stop]`` since the last `take_gradient`, or None."""
-        for at, (end, g) in self._gradients.items():
+        found = None
+        for (at, end), g in self._gradients.items():
             if at <= start and stop <= end:
-                return g[start - at : stop - at]
-        return None
+                part = g[start - at : stop - at]
+                found = part if found is None else found + part
+        return found
 
     def drop_gradient(self) -> None:
         """Forget the gradients added so far."""
@@ -93,11 +94,14 @@ class State:
             Uncopied where one range covers everything.
         """
         parts, self._gradients = self._gradients, {}
-        if len(parts) == 1 and parts.get(0, (0,))[0] == self.size > 0:
-            return parts[0][1]
+        if len(parts) == 1 and (0, self.size) in parts and self.size > 0:
+            return parts[0, self.size]
         values, at, joined = self.arrays.values, 0, []
         xp = array_namespace(values)
-        for start, (stop, g) in sorted(parts.items()):
+        for start, stop in sorted(parts):
+            g = parts[start, stop]
+            if start < at:  # a compiled run and its layers were both at work since the last step
+                return self._total(parts)
             if start > at:
                 joined.append(xp.zeros(start - at, dtype=values.dtype, device=device(values)))
             joined.append(g)
@@ -105,6 +109,15 @@ class State:
         if at < self.size or not joined:
             joined.append(xp.zeros(self.size - at, dtype=values.dtype, device=device(values)))
         return joined[0] if len(joined) == 1 else xp.concat(joined)
+
+    def _total(self, parts: dict[tuple[int, int], Any]) -> Any:
+        """Return the sum of gradients whose ranges overlap."""
+        values = self.arrays.values
+        xp = array_namespace(values)
+        total = xp.zeros_like(values)
+        for (start, stop), g in parts.items():
+            total = xp.concat([total[:start], total[start:stop] + g, total[stop:]])
+        return total
 
     def move(self, backend: Backend, dtype: str, /) -> None:
         """Put values, slots, buffers and gradients on `backend` in `dtype`.
@@ -119,7 +132,7 @@ class State:
         a = self.arrays
         values, *rest = [move(part, backend, dtype) for part in (a.values, *a.slots, *a.buffers)]
         self.arrays = Arrays(values, tuple(rest[: len(a.slots)]), tuple(rest[len(a.slots) :]))
-        self._gradients = {at: (stop, move(g, backend, dtype)) for at, (stop, g) in self._gradients.items()}
+        self._gradients = {where: move(g, backend, dtype) for where, g in self._gradients.items()}
 
 
 class Parameter:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -57,9 +58,14 @@ class _Kernels(Mapping[str, Any]):
         return len(self.NAMES)
 
 
+@cache
 def has_numba() -> bool:
-    """Return whether Numba is there: it lags behind new versions of Python."""
-    return importlib.util.find_spec("numba") is not None
+    """Return whether Numba works: it lags behind new versions of Python and NumPy."""
+    try:
+        importlib.import_module("numba")
+    except ImportError:
+        return False
+    return True
 
 
 def _load() -> dict[str, Any]:

@@ -95,30 +95,39 @@ def convolve_pool(arguments, part, parts):
 
 @kernel
 def gather_images(arguments, part, parts):
-    """Partial sums, one for each part, of dw and then db. A task is a band of rows of one block of images."""
-    gather, dy, x, xg, taps, count, biases, partial, shape = unpack(arguments, "ivviliip#8")
-    images, groups, channels, rows, columns, bands, height, size = shape
+    """Partial sums, one for each part, of dw and then db.
+
+    A task is a band of rows of one block of images, for a chunk of the groups, or of the only group's filters.
+    """
+    gather, dy, x, xg, taps, count, biases, partial, shape = unpack(arguments, "ivviliip#9")
+    images, groups, channels, rows, columns, bands, chunks, height, size = shape
     dp, dn, dc, dr, ds = dy
     xp, xn, _, xr, xs = x
     mine = at(partial, part * size)
     for k in range(size):
         mine[k] = 0.0
-    tasks = images * bands
+    tasks = images * bands * chunks
     for task in range(tasks * part // parts, tasks * (part + 1) // parts):
-        image, band = task // bands, task % bands
+        rest, chunk = task // chunks, task % chunks
+        image, band = rest // bands, rest % bands
+        whole = groups if groups > 1 else channels
+        first, last = whole * chunk // chunks, whole * (chunk + 1) // chunks
+        each = channels if groups > 1 else 1
         stop = rows * (band + 1) // bands
         for j in range(rows * band // bands, stop, height):
             here = min(height, stop - j)
-            for group in range(groups):
-                d = at(dp, image * dn + group * channels * dc + j * dr)
+            for group in range(first if groups > 1 else 0, last if groups > 1 else 1):
+                k = group * channels if groups > 1 else first
+                some = channels if groups > 1 else last - first
+                d = at(dp, image * dn + k * dc + j * dr)
                 source = at(xp, image * xn + group * xg + j * xr)
-                target = at(mine, group * channels * count)
+                target = at(mine, k * count)
                 # fmt: off
                 call(gather, (
-                    channels, count, here, columns, d, ds, dr, dc, source, xs, xr, taps, target, count,
+                    some, count, here, columns, d, ds, dr, dc, source, xs, xr, taps, target, count,
                 ))
                 # fmt: on
-            for k in range(biases):
+            for k in range(first * each if biases else 0, last * each if biases else 0):
                 d = at(dp, image * dn + k * dc + j * dr)
                 sums = zeros(dp)
                 for row in range(here):

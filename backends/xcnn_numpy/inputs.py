@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from xcnn_numpy.compiler import compiled_function
-from xcnn_numpy.memory import fresh
+from xcnn_numpy.memory import fresh, plain
 
 __all__ = ["compile_for", "scale_bytes"]
 
@@ -31,5 +31,5 @@ def scale_bytes(x: np.ndarray, dtype: str, /) -> np.ndarray:
     """Return x / 255 as numbers of `dtype`."""
     kind = np.dtype(dtype)
     y = fresh(x.shape, kind)
-    compile_for(kind)(np.ascontiguousarray(x).reshape(-1), y.reshape(-1), kind.type(255))
+    compile_for(kind)(plain(x).reshape(-1), y.reshape(-1), kind.type(255))
     return y

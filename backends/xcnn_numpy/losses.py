@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from xcnn_numpy.compiler import compiled_function
-from xcnn_numpy.memory import fresh
+from xcnn_numpy.memory import fresh, plain
 
 __all__ = ["cross_entropy", "cross_entropy_gradient"]
 
@@ -54,15 +54,16 @@ def compile_for(dtype: np.dtype[Any], /) -> Any:
 
 def cross_entropy(z: Any, labels: Any, class_weights: Any = None, /, *, label_smoothing: float = 0.0) -> Any:
     """Return (loss, dz); NotImplemented unless labels are classes, without weights or smoothing."""
-    plain = class_weights is None and not label_smoothing and z.ndim == 2 and labels.ndim == 1
-    if not plain or z.dtype not in FLOATS or labels.dtype.kind not in "iu":
+    simple = class_weights is None and not label_smoothing and z.ndim == 2 and labels.ndim == 1
+    if not simple or z.dtype not in FLOATS or labels.dtype.kind not in "iu":
         return NotImplemented
     if labels.shape[0] != z.shape[0] or z.shape[0] == 0 or z.shape[1] < 2:
         return NotImplemented
     run = compile_for(z.dtype)
     dz = fresh(z.shape, z.dtype)
-    loss = run(np.ascontiguousarray(z), np.ascontiguousarray(labels, np.int64), dz)
-    return NotImplemented if loss == -1.0 else (z.dtype.type(loss), dz)
+    loss = run(plain(z), plain(labels, np.int64), dz)
+    # Not finite: the readable pair says what it is, and what is wrong with a label.
+    return (z.dtype.type(loss), dz) if 0.0 <= loss < math.inf else NotImplemented
 
 
 def cross_entropy_gradient(dy: Any, dz: Any, needs: tuple[bool, ...]) -> tuple[Any, None, None]:

@@ -217,6 +217,8 @@ def _branches(low: Lowered, x: Value, layer: Any) -> list[Value]:
         for leaf in branch.leaves():
             y = low.lower(y, leaf)
         found.append(y)
+    if len({(y.h, y.w) for y in found}) > 1:  # one was flattened
+        raise Unsupported
     return found
 
 

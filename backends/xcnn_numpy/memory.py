@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["aligned", "fresh"]
+__all__ = ["aligned", "fresh", "plain"]
 
 LINE = 64  # bytes: a vector that crosses a cache line loads twice as slowly
 SMALL = 1 << 16  # bytes below which NumPy's own allocation costs less
@@ -77,3 +77,9 @@ def fresh(shape: tuple[int, ...], dtype: Any, /) -> np.ndarray:
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     return np.empty(shape, dtype) if size < SMALL else np.asarray(_Block(size, shape, dtype))
+
+
+def plain(a: np.ndarray, dtype: Any = None, /) -> np.ndarray:
+    """Return `a` as compiled functions take arrays: in one piece, and not marked as read-only."""
+    a = np.ascontiguousarray(a, dtype)
+    return a if a.flags.writeable else a.copy()

@@ -16,9 +16,11 @@ from xcnn_numpy.simd import (
     floor_at,
     fma,
     load,
+    mul,
     splat,
     store,
     sub,
+    times_mask,
     width,
     zeros,
 )
@@ -166,7 +168,7 @@ def sums(arguments, part, parts):
             for i in range(columns):
                 d = load(d0, j * dr + i * ds)
                 if masked:
-                    d = choose(above(load(z0, j * zr + i * zs), none), d, none)
+                    d = times_mask(d, above(load(z0, j * zr + i * zs), none))
                     store(g0, j * gr + i * gs, d)
                 a, b = add(a, d), fma(d, sub(load(y0, j * yr + i * ys), mean), b)
         out[2 * task] = total(a)
@@ -175,7 +177,7 @@ def sums(arguments, part, parts):
 
 @kernel
 def slopes(arguments, part, parts):
-    """dw and db of batch norm, and what `normalize_backward` needs: dy = a g + b (y - mean) + c."""
+    """dw and db of batch norm, and what `normalize_backward` needs."""
     given, values, scale, found, g, dw, db, n, images, channels, pixels = unpack(arguments, "dpippiiiiii")
     for c in range(channels):
         first, second = 0.0, 0.0
@@ -188,13 +190,13 @@ def slopes(arguments, part, parts):
         a = values[scale + c] * inverse
         count = float(n * pixels)
         found[5 * channels + c] = a
-        found[6 * channels + c] = -a * inverse * second / count
-        found[7 * channels + c] = -a * first / count
+        found[6 * channels + c] = inverse * second / count
+        found[7 * channels + c] = first / count
 
 
 @kernel
 def normalize_backward(arguments, part, parts):
-    """dy = a g + b (y - mean) + c in the lanes of images, zero in the others. Tasks as in `normalize`."""
+    """dy = a (g - c - b (y - mean)) in the lanes of images, zero in the others. Tasks as in `normalize`."""
     g, y, dy, keep, found, n, images, channels, rows, columns = unpack(arguments, "vvvipiiiii")
     gp, gn, gc, gr, gs = g
     yp, yn, yc, yr, ys = y
@@ -210,7 +212,8 @@ def normalize_backward(arguments, part, parts):
         b, c = splat(found, 6 * channels + k), splat(found, 7 * channels + k)
         for j in range(rows):
             for i in range(columns):
-                d = fma(a, load(g0, j * gr + i * gs), fma(b, sub(load(y0, j * yr + i * ys), mean), c))
+                d = sub(load(g0, j * gr + i * gs), c)
+                d = mul(a, sub(d, mul(b, sub(load(y0, j * yr + i * ys), mean))))
                 d = choose(live, d, none)
                 if keep:
                     d = add(d, load(d0, j * dr + i * ds))

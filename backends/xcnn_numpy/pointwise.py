@@ -17,6 +17,7 @@ from xcnn_numpy.simd import (
     mul,
     store,
     sub,
+    times_mask,
     zeros,
 )
 
@@ -59,7 +60,7 @@ def mask(arguments, part, parts):
         d0, y0, x0 = at(dp, image * dn + c * dc), at(yp, image * yn + c * yc), at(xp, image * xn + c * xc)
         for j in range(rows):
             for i in range(columns):
-                d = choose(above(load(y0, j * yr + i * ys), none), load(d0, j * dr + i * ds), none)
+                d = times_mask(load(d0, j * dr + i * ds), above(load(y0, j * yr + i * ys), none))
                 if keep:
                     d = add(d, load(x0, j * xr + i * xs))
                 store(x0, j * xr + i * xs, d)

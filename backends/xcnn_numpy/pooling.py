@@ -16,8 +16,10 @@ from xcnn_numpy.simd import (
     load,
     load_index,
     mul,
+    ordered,
     store,
     store_index,
+    times_mask,
     width,
     wins,
     zeros,
@@ -50,10 +52,12 @@ def best_of(p, row, pixel, rows, columns):
 
 @register_jitable
 def write_best(y, index, best, which, floor):
-    """Write the largest vectors and their places: -1, where no gradient flows, at a floor of 0."""
+    """Write the largest vectors and their places: -1, without gradient, at a floor of 0 and for NaN."""
     store(y, 0, best)
     if floor == 0.0:
         which = choose(above(best, zeros(y)), which, fill_index(-1, best))
+    else:
+        which = choose(ordered(best), which, fill_index(-1, best))
     store_index(index, 0, which)
 
 
@@ -84,8 +88,9 @@ def largest(arguments, part, parts):
                         larger = wins(v, best)
                         best = choose(larger, v, best)
                         which = choose(larger, fill_index((a - j0) * pw + b - i0, best), which)
-                store(target, j * yr + i * ys, best)
-                store_index(place, (j * columns + i) * lanes, which)
+                write_best(
+                    at(target, j * yr + i * ys), at(place, (j * columns + i) * lanes), best, which, 1.0
+                )
 
 
 @kernel
@@ -111,15 +116,15 @@ def unpool(arguments, part, parts):
                 d, which = load(source, j * dr + i * ds), load_index(place, (j * columns + i) * lanes, none)
                 here = at(target, j * sh * xr + i * sw * xs)
                 if ph == 2 and pw == 2:
-                    store(here, 0, choose(equal(which, fill_index(0, none)), d, none))
-                    store(here, xs, choose(equal(which, fill_index(1, none)), d, none))
-                    store(here, xr, choose(equal(which, fill_index(2, none)), d, none))
-                    store(here, xr + xs, choose(equal(which, fill_index(3, none)), d, none))
+                    store(here, 0, times_mask(d, equal(which, fill_index(0, none))))
+                    store(here, xs, times_mask(d, equal(which, fill_index(1, none))))
+                    store(here, xr, times_mask(d, equal(which, fill_index(2, none))))
+                    store(here, xr + xs, times_mask(d, equal(which, fill_index(3, none))))
                 else:
                     for a in range(ph):
                         for b in range(pw):
                             hit = equal(which, fill_index(a * pw + b, none))
-                            store(here, a * xr + b * xs, choose(hit, d, none))
+                            store(here, a * xr + b * xs, times_mask(d, hit))
 
 
 @kernel
@@ -149,7 +154,7 @@ def largest_backward(arguments, part, parts):
                     for b in range(max(i0, 0), min(i0 + pw, w)):
                         hit = equal(which, fill_index((a - j0) * pw + b - i0, none))
                         here = a * xr + b * xs
-                        store(target, here, add(load(target, here), choose(hit, d, none)))
+                        store(target, here, add(load(target, here), times_mask(d, hit)))
 
 
 @kernel

@@ -57,7 +57,7 @@ class Program:
         self._words: list[int] = []
         self._names: dict[str, list[tuple[int, int]]] = {}
         self._kept: list[Any] = []
-        self._code: np.ndarray | None = None
+        self.code: np.ndarray | None = None
 
     def add(self, kernel: Kernel, *arguments: Any, tasks: int = 1, work: float = 0.0) -> int:
         """Append a kernel.
@@ -107,7 +107,7 @@ class Program:
         self._data = np.array(self._words or [0], np.int64)
         start = address_of(self._data)
         rows = [(kernel, start + 8 * first, parts) for kernel, first, parts in self.rows]
-        self._code = np.array(rows, np.int64).reshape(-1, 3)
+        self.code = np.array(rows, np.int64).reshape(-1, 3)
         self._bind = {
             name: (np.array([p for p, _ in places]), np.array([o for _, o in places], np.int64))
             for name, places in self._names.items()
@@ -126,8 +126,8 @@ class Program:
         for name, (places, offsets) in self._bind.items():
             a = arrays[name]
             self._data[places] = offsets + (address_of(a) if isinstance(a, np.ndarray) else a)
-        assert self._code is not None
-        TEAM.run(self._code, self._most)
+        assert self.code is not None
+        TEAM.run(self.code, self._most)
 
 
 def address_of(a: np.ndarray, /) -> int:

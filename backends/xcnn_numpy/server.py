@@ -66,7 +66,7 @@ class Server:
                 ws = Serving(self.dtype, self.lanes, len(x), get_num_threads())
                 serve(self.lowered, ws, packed)
                 ws.program.finish()
-        ws.input[...] = x
+        ws.input[...] = x.reshape(ws.input.shape)
         ws.program.run()
         y = ws.output(self.lowered.output).reshape(len(x), *self.shape)
         free.append(ws)

@@ -199,6 +199,23 @@ def fill_index(tc, k, like):
     )(k, like)
 
 
+@intrinsic
+def ordered(tc, x):
+    """Return where x is a number, not NaN."""
+    return emit(lambda x: Vector(types.boolean, x.count), lambda b, s, x: b.fcmp_ordered("ord", x, x))(x)
+
+
+@intrinsic
+def times_mask(tc, x, mask):
+    """Return x times 1 where the mask is, times 0 elsewhere: NaN stays NaN, as in the readable pairs."""
+
+    def generate(b, s, x, mask):
+        one = splatted(b, ir.Constant(x.type.element, 1.0), x.type.count)
+        return b.fmul(x, b.select(mask, one, ir.Constant(x.type, None)))
+
+    return emit(lambda x, mask: x, generate)(x, mask)
+
+
 def _binary(name: str, doc: str) -> Any:
     @intrinsic
     def function(tc, x, y):

@@ -99,7 +99,7 @@ class Product:
         """Append it to a program; `steps` are x from group to group, weights from group and from channel."""
         bands = min(bands, rows)
         chunks = 1
-        while images * bands * groups * chunks < 2 * ws.threads and channels // (2 * chunks) >= 4:
+        while images * bands * groups * chunks < 2 * ws.threads and channels // (2 * chunks) >= 2:
             chunks *= 2
         xg, wg, wc = steps
         per_chunk = -(-channels // chunks)

@@ -129,11 +129,16 @@ class Convolution(Stage):
         partial = ws.array(size * ws.threads)
         height = max(1, LOCAL // (4 * g.out[1] * ws.lanes * np.dtype(ws.dtype).itemsize))
         bands = min(g.out[0], max(1, -(-2 * ws.threads // ws.blocks)))
+        chunks = 1
+        while ws.blocks * bands * chunks < 2 * ws.threads and 2 * chunks <= (
+            outs // 2 if g.groups == 1 else g.groups
+        ):
+            chunks *= 2
         # fmt: off
         parts = ws.backward.add(
             gather_images, gather_address(ws.dtype), dy, moved, ins * x.c, table, g.taps, biases, partial,
-            ws.blocks, g.groups, outs, *g.out, bands, height, size,
-            tasks=ws.blocks * bands, work=ws.blocks * weights * g.out[0] * g.out[1],
+            ws.blocks, g.groups, outs, *g.out, bands, chunks, height, size,
+            tasks=ws.blocks * bands * chunks, work=ws.blocks * weights * g.out[0] * g.out[1],
         )
         ws.backward.add(
             sum_parts, partial, size, parts, ("g", ws.place(self.w)), weights,

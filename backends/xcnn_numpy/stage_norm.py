@@ -117,7 +117,7 @@ class Norm(Stage):
             tasks=ws.blocks * c, work=2 * work,
         )  # fmt: skip
         if self.residual:
-            if not self.residual.whole and not ws.has_gradient(self.residual):
+            if self.residual is not self.x and not self.residual.whole and not ws.has_gradient(self.residual):
                 shared = g
             else:
                 shared = None

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from xcnn_numpy.compiler import compiled_function
-from xcnn_numpy.memory import fresh
+from xcnn_numpy.memory import fresh, plain
 
 __all__ = ["UPDATES", "all_finite"]
 
@@ -71,7 +71,7 @@ def _apply(function: Any, w: Any, dw: Any, slots: Any, *numbers: float) -> tuple
     """Run one update; the numbers become the dtype of w."""
     run = _compiled(function, w.dtype)
     new = [fresh(w.shape, w.dtype) for _ in range(1 + len(slots))]
-    run(*[np.ascontiguousarray(a) for a in (w, dw, *slots)], *new, *[w.dtype.type(x) for x in numbers])
+    run(*[plain(a) for a in (w, dw, *slots)], *new, *[w.dtype.type(x) for x in numbers])
     return new[0], tuple(new[1:])
 
 

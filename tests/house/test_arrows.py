@@ -37,7 +37,13 @@ UPWARD = {
     ("xcnn.model", "xcnn.io"): "so is Model.save",
 }
 
-CORE = {"numpy", "numba", "llvmlite", "array_api_compat", "array_api_extra", "pydantic", "pydantic_core", "safetensors"}
+CORE = {"numpy", "numba", "llvmlite"} | {
+    "array_api_compat",
+    "array_api_extra",
+    "pydantic",
+    "pydantic_core",
+    "safetensors",
+}
 APP = {"sklearn", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
 
 

@@ -3,7 +3,7 @@
 A compiled result may be `TIMES` as far from the truth as that of the readable layers in the same dtype, plus
 `FLOOR` units of the last place of the largest number of its array: where the readable one is exact by luck,
 one rounding more is no fault. The gradients of all parameters are one array in the State, so the largest of
-them counts for each; dx counts as large as dy at least, for what cancels on the way is of that size.
+them counts for each; each counts as large as dy at least, for what cancels on the way is of that size.
 In float64 there is no truth to be had at little cost: there the readable layers' error is taken for what it
 is in float32, scaled by the two units.
 """
@@ -155,7 +155,7 @@ class Truth:
         self.exact = readable(exact, self.draw)
         self.readable = readable(self.model("float32", compile=False), self.draw)
         gradients = [a for name, a in self.exact.items() if name.startswith("gradient")]
-        self.scale = max((float(np.max(np.abs(a), initial=0.0)) for a in gradients), default=0.0)
+        self.scale = max(float(np.max(np.abs(a), initial=0.0)) for a in (self.draw.dy, *gradients))
 
     @staticmethod
     def _draw(model: xcnn.Model, n: int, seed: int) -> Draw:
@@ -181,7 +181,7 @@ class Truth:
             own = float(np.max(np.abs(self.readable[name] - want), initial=0.0))
             largest = self.scale if name.startswith("gradient") else float(np.max(np.abs(want), initial=0.0))
             if name == "dx":
-                largest = max(largest, float(np.max(np.abs(self.draw.dy))))
+                largest = max(largest, float(np.max(np.abs(self.draw.dy), initial=0.0)))
             times = TIMES if dtype == "float32" else TIMES + 1.0  # of two errors: from each to the truth
             found[name] = times * own * EPS[dtype] / EPS["float32"] + FLOOR * EPS[dtype] * largest
         return found
