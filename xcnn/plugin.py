@@ -97,7 +97,13 @@ class Backend:
 
     @classmethod
     def set_num_threads(cls, n: int, /) -> None:
-        """Let the library use n threads of the processor; nothing where it has none of its own."""
+        """Let the library use n threads of the processor; nothing where it has none of its own.
+
+        Parameters
+        ----------
+        n : int
+            At least 1.
+        """
 
     @classmethod
     def get_num_threads(cls) -> int:

@@ -97,7 +97,7 @@ def convolve_pool(arguments, part, parts):
 def gather_images(arguments, part, parts):
     """Partial sums, one for each part, of dw and then db.
 
-    A task is a band of rows of one block of images, for a chunk of the groups, or of the only group's filters.
+    A task is a band of rows of one block of images, for a chunk of the groups or of the one group's filters.
     """
     gather, dy, x, xg, taps, count, biases, partial, shape = unpack(arguments, "ivviliip#9")
     images, groups, channels, rows, columns, bands, chunks, height, size = shape

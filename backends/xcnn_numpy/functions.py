@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 
 from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from xcnn_numpy.simd import (
     I32,
     I64,
     above,
-    absolute,
     add,
     at_least,
     choose,
-    copysign,
     div,
     emit,
     fill_like,
@@ -27,6 +26,31 @@ from xcnn_numpy.simd import (
 )
 
 __all__ = ["sigmoid_of", "tanh_of"]
+
+
+@intrinsic
+def absolute(tc, x):
+    """Return |x|."""
+
+    def generate(b, s, x):
+        bits = 32 if x.type.element == ir.FloatType() else 64
+        name = f"llvm.fabs.v{x.type.count}f{bits}"
+        return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(x.type, [x.type]), name), [x])
+
+    return emit(lambda x: x, generate)(x)
+
+
+@intrinsic
+def copysign(tc, x, y):
+    """Return |x| with the sign of y; NaN where y is."""
+
+    def generate(b, s, x, y):
+        bits = 32 if x.type.element == ir.FloatType() else 64
+        kind = ir.FunctionType(x.type, [x.type] * 2)
+        name = f"llvm.copysign.v{x.type.count}f{bits}"
+        return b.call(cgutils.get_or_insert_function(b.module, kind, name), [x, y])
+
+    return emit(lambda x, y: x, generate)(x, y)
 
 
 @intrinsic

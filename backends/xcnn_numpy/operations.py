@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.errors import ShapeError
+from xcnn.errors import Error
 from xcnn.ops.window import output_size
 from xcnn_numpy.engine import Engine
 from xcnn_numpy.lowering import PLACES, Lowered
@@ -60,7 +60,7 @@ def conv2d(
     c, f, size = x.shape[1], w.shape[0], w.shape[2:]
     try:
         out: Any = output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
-    except ShapeError:
+    except Error:
         return NotImplemented
     if groups < 1 or c % groups or f % groups or w.shape[1] * groups != c or min(min(padding)) < 0:
         return NotImplemented
@@ -81,15 +81,9 @@ def conv2d_gradient(dy: Any, values: Any, needs: tuple[bool, ...]) -> tuple[Any,
 
 
 def max_pool2d(
-    x: Any,
-    /,
-    *,
-    size: Any,
-    stride: Any,
-    padding: Any = ((0, 0), (0, 0)),
-    dilation: Any = (1, 1),
-    ceil: bool = False,
-) -> Any:
+    x: Any, /, *, size: Any = (2, 2), stride: Any = (2, 2), padding: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1), ceil: bool = False,
+) -> Any:  # fmt: skip
     """Return (y, values); NotImplemented for few images, and for what the readable op would refuse."""
     if not _is_large(x) or tuple(dilation) != (1, 1) or math.prod(size) > PLACES:
         return NotImplemented
@@ -97,7 +91,7 @@ def max_pool2d(
         out = output_size(
             x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation, ceil=ceil
         )
-    except ShapeError:
+    except Error:
         return NotImplemented
     if any(max(p) >= k or min(p) < 0 for p, k in zip(padding, size, strict=True)):
         return NotImplemented

@@ -232,31 +232,6 @@ div = _binary("fdiv", "Return x / y.")
 
 
 @intrinsic
-def absolute(tc, x):
-    """Return |x|."""
-
-    def generate(b, s, x):
-        bits = 32 if x.type.element == ir.FloatType() else 64
-        name = f"llvm.fabs.v{x.type.count}f{bits}"
-        return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(x.type, [x.type]), name), [x])
-
-    return emit(lambda x: x, generate)(x)
-
-
-@intrinsic
-def copysign(tc, x, y):
-    """Return |x| with the sign of y; NaN where y is."""
-
-    def generate(b, s, x, y):
-        bits = 32 if x.type.element == ir.FloatType() else 64
-        kind = ir.FunctionType(x.type, [x.type] * 2)
-        name = f"llvm.copysign.v{x.type.count}f{bits}"
-        return b.call(cgutils.get_or_insert_function(b.module, kind, name), [x, y])
-
-    return emit(lambda x, y: x, generate)(x, y)
-
-
-@intrinsic
 def fma(tc, x, y, z):
     """Return x y + z, rounded once."""
     return emit(lambda x, y, z: x, lambda b, s, x, y, z: fused(b, x, y, z))(x, y, z)

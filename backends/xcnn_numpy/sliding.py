@@ -253,6 +253,6 @@ def plan_bands(g: Geometry, ws: Workspace, itemsize: int, /) -> tuple[int, int]:
             best = (not fits, traffic), bands, segments
     assert best is not None
     bands = best[1]
-    while ws.blocks * bands < 2 * ws.threads and bands < rows // 2:
+    while ws.blocks * bands < 2 * ws.threads and bands < rows:
         bands += 1
     return bands, best[2]

@@ -289,9 +289,10 @@ def test_a_failed_step_leaves_everything(backend):
 
 
 def test_the_first_layer_is_not_asked_for_dx(monkeypatch):
+    """The first of the plan: a compiled run where there is one."""
     asked = []
     model = plain()
-    kind = type(model.flat[0])
+    kind = type(model.plan[0])
     original = kind.backward
 
     def backward(self, dy, saved, /, *, need_dx=True):
