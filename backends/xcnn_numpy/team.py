@@ -24,8 +24,8 @@ __all__ = ["TEAM", "compile_team"]
 EPOCH, LAST, ADDRESS, ARGUMENTS, PARTS, DONE, CLAIMS = 0, 8, 9, 10, 11, 16, 24
 NONE = 0  # the epoch between kernels
 MOST = 256  # parts
-SPINS = 2_000  # looks at a word (some microseconds) before the processor is offered to others
-PATIENCE = 3_000  # looks (about a millisecond) before a thread without work goes to sleep
+SPINS = 2_000  # looks at a word (some 25 microseconds) before the processor is offered to others
+PATIENCE = 5_000  # looks (about a millisecond) before a thread without work goes to sleep
 
 WORDS = types.Array(types.int64, 1, "C")
 ROWS = types.Array(types.int64, 2, "C")
@@ -78,7 +78,7 @@ def _lead(code, words, alone):
 def _follow(words, number):
     """Help with kernels until there have been none for a while."""
     mode = flush_denormals()
-    seen = get(words, EPOCH)
+    seen = NONE
     looks = 0
     while looks < PATIENCE:
         epoch = get(words, EPOCH)
