@@ -13,7 +13,17 @@ from numba.extending import intrinsic
 
 from xcnn_numpy.simd import I32, I64
 
-__all__ = ["fetch_add", "flush_denormals", "get", "put", "relax", "restore", "swap", "yield_processor"]
+__all__ = [
+    "fetch_add",
+    "flush_denormals",
+    "get",
+    "processor",
+    "put",
+    "relax",
+    "restore",
+    "swap",
+    "yield_processor",
+]
 
 MACHINE = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
 X86, ARM = MACHINE.lower() in ("x86_64", "amd64"), MACHINE.lower() in ("aarch64", "arm64")
@@ -94,6 +104,19 @@ def yield_processor(tc):
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+@intrinsic
+def processor(tc):
+    """Return the number of the processor that this thread is on; -1 where the system does not tell."""
+
+    def codegen(context, b, signature, args):
+        if not sys.platform.startswith("linux"):
+            return I64(-1)
+        kind = ir.FunctionType(I32, [])
+        return b.sext(b.call(cgutils.get_or_insert_function(b.module, kind, "sched_getcpu"), []), I64)
+
+    return types.int64(), codegen
 
 
 @intrinsic

@@ -15,13 +15,23 @@ import numpy as np
 from numba import types
 from numba.extending import register_jitable
 
-from xcnn_numpy.atomic import fetch_add, flush_denormals, get, put, relax, restore, swap, yield_processor
+from xcnn_numpy.atomic import (
+    fetch_add,
+    flush_denormals,
+    get,
+    processor,
+    put,
+    relax,
+    restore,
+    swap,
+    yield_processor,
+)
 from xcnn_numpy.compiler import call, compiled_function
 
 __all__ = ["TEAM", "compile_team"]
 
 # The words that threads share: each on a cache line of its own.
-EPOCH, LAST, ADDRESS, ARGUMENTS, PARTS, DONE, CLAIMS = 0, 8, 9, 10, 11, 16, 24
+EPOCH, LAST, ADDRESS, ARGUMENTS, PARTS, PLACE, DONE, CLAIMS = 0, 8, 9, 10, 11, 12, 16, 24
 NONE = 0  # the epoch between kernels
 MOST = 256  # parts
 SPINS = 2_000  # looks at a word (some 25 microseconds) before the processor is offered to others
@@ -49,6 +59,8 @@ def _lead(code, words, alone):
     """Run the rows (address, arguments, parts) of `code` in turn."""
     mode = flush_denormals()
     epoch = words[LAST]
+    if not alone:
+        put(words, PLACE, processor())
     for i in range(code.shape[0]):
         parts = code[i, 2]
         if parts == 1 or alone:
@@ -76,7 +88,7 @@ def _lead(code, words, alone):
 
 
 def _follow(words, number):
-    """Help with kernels until there have been none for a while."""
+    """Help with kernels until there have been none for a while; return whether on the leader's processor."""
     mode = flush_denormals()
     seen = NONE
     looks = 0
@@ -85,6 +97,9 @@ def _follow(words, number):
         if epoch != NONE and epoch != seen:
             seen = epoch
             looks = 0
+            if processor() == get(words, PLACE) >= 0:
+                restore(mode)
+                return True
             _take_parts(words, epoch, number)
         else:
             looks += 1
@@ -93,12 +108,13 @@ def _follow(words, number):
             else:
                 yield_processor()
     restore(mode)
+    return False
 
 
 def compile_team() -> tuple[Any, Any]:
     """Return the compiled functions of the leading thread, and of those that help."""
     lead = compiled_function(_lead, types.void(ROWS, WORDS, types.boolean))
-    return lead, compiled_function(_follow, types.void(WORDS, types.int64))
+    return lead, compiled_function(_follow, types.boolean(WORDS, types.int64))
 
 
 class Team:
@@ -152,9 +168,16 @@ def _help(words: np.ndarray, number: int, bed: threading.Lock, asleep: list[bool
     """Help, and sleep when there is nothing to do."""
     follow = compile_team()[1]
     while True:
-        follow(words, number + 1)
+        while follow(words, number + 1):
+            _leave(int(words[PLACE]))
         asleep[number] = True
         bed.acquire()  # until the team wants it again
+
+
+def _leave(place: int) -> None:
+    """Move this thread off a processor: a system may leave two busy threads on one, with another one idle."""
+    others = os.sched_getaffinity(os.getpid()) - {place}
+    os.sched_setaffinity(0, others or {place})
 
 
 TEAM = Team()
