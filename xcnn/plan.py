@@ -29,18 +29,19 @@ def flatten(layers: Layer, /) -> Sequential:
     return Sequential(*layers.leaves())
 
 
-def _keys(leaf: Layer) -> set[int]:
-    """Return what tells that a leaf, or what it is made of, is used elsewhere too."""
-    keys, stack = {leaf.number}, [leaf]
+def _keys(leaf: Layer) -> Counter[int]:
+    """Return what tells a leaf and its parts from others, and how often each is in it."""
+    keys, stack = Counter[int](), [leaf]
     while stack:
         part = stack.pop()
-        keys |= {id(p) for p in part.parameters().values()} | {part.number}
+        keys.update([id(p) for p in part.parameters().values()])
+        keys[part.number] += 1
         stack += part.children()
     return keys
 
 
 def _uses(leaves: list[Layer]) -> Counter[int]:
-    return Counter(key for leaf in leaves for key in _keys(leaf))
+    return sum(map(_keys, leaves), Counter[int]())
 
 
 def compile_plan(flat: Sequential, backend: Backend, dtype: str, /) -> Sequential:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -30,6 +32,17 @@ __all__ = ["Kernel", "cache_directory", "call", "kernel", "unpack"]
 OPTIONS = {"error_model": "numpy", "boundscheck": False}
 
 
+def _digest() -> str:
+    """Return what tells the state of the sources, and of what compiles them, from others."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+DIGEST = _digest()  # now, before a source may change that is imported already
+
+
 @cache
 def cache_directory() -> Path:
     """Return where compiled kernels are kept: a folder of its own for each state of the sources.
@@ -37,12 +50,23 @@ def cache_directory() -> Path:
     Returns
     -------
     Path
-        Below ``XCNN_CACHE_DIR``, or the user's cache directory.
+        Below ``XCNN_CACHE_DIR``, or the user's cache directory; where that can't be written, below the
+        system's folder for temporary files.
     """
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return cache_root() / digest.hexdigest()[:16]
+    for root in (cache_root(), Path(tempfile.gettempdir()) / f"xcnn-{_user()}"):
+        folder = root / DIGEST
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix="xcnn-"))
+
+
+def _user() -> str:
+    """Return the number of the user, for a folder that others may share."""
+    return str(os.getuid()) if hasattr(os, "getuid") else "user"
 
 
 def cache_root() -> Path:
@@ -92,19 +116,32 @@ def kernel(function: Callable[..., None]) -> Kernel:
 
 def compiled(function: Callable[..., Any], signature: Any) -> Any:
     """Return `function` as a C function of that signature, from the disk where it is there already."""
-    with in_cache():
+    with in_cache(_kind(signature)):
         return numba.cfunc(signature, cache=True, **OPTIONS)(function)
 
 
+_LOCK = threading.RLock()
+
+
+def _kind(signature: Any) -> str:
+    """Return the dtype that a signature speaks of."""
+    return "float64" if "float64" in str(signature.args) else "float32"
+
+
 @contextmanager
-def in_cache() -> Iterator[None]:
-    """Let Numba keep what it compiles inside the block in the cache directory."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_directory())
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
+def in_cache(kind: str) -> Iterator[None]:
+    """Let Numba keep what it compiles inside the block in the cache directory, each kind by itself.
+
+    Numba's index of a function's versions is not locked: two processes that compile for two dtypes at once
+    would otherwise mix them up.
+    """
+    with _LOCK:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(cache_directory() / kind)
+        try:
+            yield
+        finally:
+            numba.config.CACHE_DIR = before
 
 
 _FUNCTIONS: dict[Any, Any] = {}
@@ -115,7 +152,7 @@ def compiled_function(function: Callable[..., Any], signature: Any, **options: A
     key = function, signature
     if key not in _FUNCTIONS:
         make = numba.njit(signature, cache=True, nogil=True, **OPTIONS, **options)
-        with in_cache():
+        with in_cache(_kind(signature)):
             _FUNCTIONS[key] = make(function)
     return _FUNCTIONS[key]
 

@@ -83,7 +83,7 @@ class Engine:
         if len(waiting) < WAITING:
             waiting.append(ws)
         if len(self._waiting) > SIZES:
-            self._waiting.pop(next(k for k in self._waiting if k != key), None)
+            self._waiting.pop(next(k for k in list(self._waiting) if k != key), None)
 
     def _build(self, blocks: int, threads: int, train: bool) -> Workspace:
         prepare(self.dtype)

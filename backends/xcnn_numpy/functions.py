@@ -57,7 +57,7 @@ def copysign(tc, x, y):
 def exp_of_negative(tc, x):
     """Return exp(x) for x at most 0: 2^n exp(r), r at most half of log 2, by its Taylor series.
 
-    Below the smallest normal number the result stays there.
+    0 where the result would be below the smallest normal number.
     """
 
     def generate(b, s, x):
@@ -74,6 +74,7 @@ def exp_of_negative(tc, x):
         low = math.log(2) - high
         if not single:
             high, low = 6.93145751953125e-1, 1.42860682030941723212e-6
+        vanishes = b.fcmp_ordered("<", x, number(least))
         x = at_least(b, x, number(least))
         shifted = fused(b, x, number(1 / math.log(2)), number(magic))  # n, in the last bits
         n = b.fsub(shifted, number(magic))
@@ -86,7 +87,8 @@ def exp_of_negative(tc, x):
         shift = splatted(b, whole(bits), kind.count)
         one = b.bitcast(number(1.0), integers)
         power = b.add(b.shl(b.bitcast(shifted, integers), shift), one)
-        return b.fmul(series, b.bitcast(power, kind))
+        value = b.fmul(series, b.bitcast(power, kind))
+        return b.select(vanishes, ir.Constant(kind, None), value)
 
     return emit(lambda x: x, generate)(x)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 from llvmlite import binding
@@ -23,6 +24,7 @@ from xcnn_numpy import (
     updates,
 )
 from xcnn_numpy.compiler import Kernel, cache_directory
+from xcnn_numpy.simd import BITS
 from xcnn_numpy.team import compile_team
 
 __all__ = ["kernels", "prepare"]
@@ -53,15 +55,15 @@ def prepare(dtype: str, /) -> None:
     """
     if dtype in _PREPARED:
         return
-    cpu = f"{config.CPU_NAME or binding.get_host_cpu_name()}{config.CPU_FEATURES or ''}"
+    cpu = f"{config.CPU_NAME or binding.get_host_cpu_name()} {config.CPU_FEATURES or ''} {BITS}"
     stamp = cache_directory() / f"complete-{dtype}-{abs(hash_of(cpu))}"
     if not stamp.exists():
         print("xcnn: compiling kernels for this processor, once ...", end=" ", file=sys.stderr, flush=True)
         start = time.perf_counter()
         _compile_all(dtype)
         print(f"{time.perf_counter() - start:.1f} s; they are kept in {cache_directory()}", file=sys.stderr)
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.touch()
+        with suppress(OSError):
+            stamp.touch()
     _PREPARED.add(dtype)
 
 

@@ -264,7 +264,8 @@ def _concat(low: Lowered, x: Value, layer: Any) -> Value:
 
 
 def _standardize(low: Lowered, x: Value, layer: Any) -> Value:
-    if x is not low.input:
+    again = any(isinstance(stage, Standardize) for stage in low.stages)
+    if x is not low.input or x.pinned or again or layer.input_shape[0] != x.c:
         raise Unsupported
     return low.append(Standardize(x, Value(x.c, x.h, x.w), layer))
 

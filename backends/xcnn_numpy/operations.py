@@ -27,7 +27,7 @@ def _same(start: int) -> int:
     return start
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _convolution(g: Geometry, dtype: str, biased: bool) -> Engine:
     """Return what computes a convolution; the values are its weights, then its biases."""
     low, size = Lowered((g.c, *g.image)), g.f * g.taps
@@ -35,7 +35,7 @@ def _convolution(g: Geometry, dtype: str, biased: bool) -> Engine:
     return Engine(low, dtype, ((g.c, *g.image), (g.f, *g.out)), size + g.f * biased, _same)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _pooling(
     shape: tuple[int, ...], out: tuple[int, ...], size: Any, stride: Any, before: Any, dtype: str
 ) -> Engine:

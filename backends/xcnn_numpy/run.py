@@ -71,8 +71,8 @@ class Run(Layer):
     def label(self) -> str:
         """What it was made from."""
         names = [type(leaf).__name__ for leaf in self.leaves_]
-        shown = names if len(names) <= 8 else [*names[:4], "...", names[-1]]
-        return f"Run of {len(names)} layers ({', '.join(shown)})"
+        shown = names if len(names) <= 9 else [*names[:4], f"{len(names) - 5} more", names[-1]]
+        return f"Run({', '.join(shown)})"
 
     def forward(self, x, /, *, train=False, hold=None):
         """Return y and a lease on what backward needs."""

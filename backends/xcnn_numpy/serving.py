@@ -86,7 +86,7 @@ def serves(low: Lowered, lanes: int, /) -> bool:
             g = stage.geometry
             fine = g.groups == 1 or (g.groups == g.c == g.f and stage.x is not low.input)
         elif isinstance(stage, Norm):
-            fine = stage.convolution is not None
+            fine = stage.convolution is not None and stage.residual is not low.input
         else:
             fine = isinstance(stage, (Dense, MaxPool, Average, Add, Activate)) or (
                 isinstance(stage, Rectify) and stage.x is not low.input

@@ -48,11 +48,13 @@ def _take_parts(words, epoch, first):
     for k in range(parts):
         part = (first + k) % parts
         before = get(words, CLAIMS + part)
-        # Claims only grow, so that a thread that comes late takes nothing away; and what it read above holds
-        # only if the kernel is still the current one after its claim.
-        if before < epoch and swap(words, CLAIMS + part, before, epoch) and get(words, EPOCH) == epoch:
-            call(address, (arguments, part, parts))
-            fetch_add(words, DONE, 1)
+        while before < epoch:  # claims only grow: a thread that comes late takes nothing away
+            if swap(words, CLAIMS + part, before, epoch):
+                if get(words, EPOCH) == epoch:  # else what was read above belongs to another kernel
+                    call(address, (arguments, part, parts))
+                    fetch_add(words, DONE, 1)
+                break
+            before = get(words, CLAIMS + part)
 
 
 def _lead(code, words, alone):
@@ -123,8 +125,7 @@ class Team:
     def __init__(self) -> None:
         self.words = np.zeros(CLAIMS + MOST, np.int64)
         self.taken = threading.Lock()
-        self.helpers: list[threading.Lock] = []  # held while their thread is awake or wanted
-        self.asleep: list[bool] = []
+        self.helpers: list[_Helper] = []
         self.processors = os.cpu_count() or 1
         self._lead: Any = None
         if hasattr(os, "register_at_fork"):
@@ -134,44 +135,58 @@ class Team:
         """Start anew in a forked child, where no threads are but one."""
         self.words = np.zeros(CLAIMS + MOST, np.int64)
         self.taken = threading.Lock()
-        self.helpers, self.asleep = [], []
+        self.helpers = []
 
     def run(self, code: np.ndarray, most: int, /) -> None:
         """Run the rows of a program whose kernels have `most` parts at most."""
         if self._lead is None:
             self._lead = compile_team()[0]
-        if most == 1 or not self.taken.acquire(blocking=False):
-            self._lead(code, self.words, True)
-            return
+        taken = most > 1 and self.taken.acquire(blocking=False)
         try:
-            self._wake(min(most, self.processors) - 1)
-            self._lead(code, self.words, False)
+            if taken:
+                self._wake(min(most, self.processors) - 1)
+            self._lead(code, self.words, not taken)
         finally:
-            self.taken.release()
+            if taken:
+                self.taken.release()
 
     def _wake(self, helpers: int) -> None:
-        """See to it that so many threads help."""
+        """See to it that so many threads help, or as many as the system allows."""
         while len(self.helpers) < helpers:
-            number = len(self.helpers)
-            self.helpers.append(threading.Lock())
-            self.asleep.append(False)
-            self.helpers[number].acquire()
-            arguments = self.words, number, self.helpers[number], self.asleep
-            threading.Thread(target=_help, args=arguments, name=f"xcnn-{number + 1}", daemon=True).start()
-        for number in range(helpers):
-            if self.asleep[number]:
-                self.asleep[number] = False
-                self.helpers[number].release()
+            helper = _Helper(self.words, len(self.helpers) + 1)
+            try:
+                helper.start()
+            except RuntimeError:
+                break
+            self.helpers.append(helper)
+        for helper in self.helpers[:helpers]:
+            helper.wake()
 
 
-def _help(words: np.ndarray, number: int, bed: threading.Lock, asleep: list[bool]) -> None:
-    """Help, and sleep when there is nothing to do."""
-    follow = compile_team()[1]
-    while True:
-        while follow(words, number + 1):
-            _leave(int(words[PLACE]))
-        asleep[number] = True
-        bed.acquire()  # until the team wants it again
+class _Helper(threading.Thread):
+    """A thread that helps, and sleeps when there is nothing to do."""
+
+    def __init__(self, words: np.ndarray, number: int) -> None:
+        super().__init__(name=f"xcnn-{number}", daemon=True)
+        self.words, self.number = words, number
+        self.asleep = False
+        self.bed = threading.Lock()  # held but for the moment of waking
+        self.bed.acquire()
+
+    def wake(self) -> None:
+        """Let it help again."""
+        if self.asleep:
+            self.asleep = False
+            self.bed.release()
+
+    def run(self) -> None:
+        """Help for ever."""
+        follow = compile_team()[1]
+        while True:
+            while follow(self.words, self.number):
+                _leave(int(self.words[PLACE]))
+            self.asleep = True
+            self.bed.acquire()  # until the team wants it again
 
 
 def _leave(place: int) -> None:
