@@ -14,7 +14,7 @@ import xcnn
 
 __all__ = ["blas", "cores", "threads", "versions", "warnings"]
 
-_PACKAGES = ("numpy", "array-api-compat", "array-api-extra", "pydantic", "safetensors")
+_PACKAGES = ("numpy", "numba", "array-api-compat", "array-api-extra", "pydantic", "safetensors")
 _OPTIONAL = (
     "scikit-learn",
     "matplotlib",
