@@ -75,7 +75,7 @@ def conv2d(
 def conv2d_gradient(dy: Any, values: Any, needs: tuple[bool, ...]) -> tuple[Any, Any, Any]:
     """Return dx, dw, db."""
     lease, shape = values
-    g, dx = lease.engine.backward(dy, lease, need_dx=needs[0])
+    g, dx = lease.engine.backward(dy, lease, need_dx=bool(needs[0]))
     size = math.prod(shape)
     return dx, g[:size].reshape(shape), g[size:] if needs[2] else None
 
