@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from types import ModuleType
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XCNN_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before NumPy comes: parallel workers would wait for each other
+
+# Tests that give the program a home of its own shouldn't make it compile its kernels again.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("XCNN_CACHE_DIR", str(_CACHE / "xcnn" / "kernels"))
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

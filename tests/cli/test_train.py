@@ -245,6 +245,7 @@ def test_module_runs_as_a_program(config, tmp_path):
         text=True,
         timeout=100,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if "compiling kernels" not in line]
+    assert (done.returncode, said) == (0, [])
     assert "95 % Wilson interval" in done.stdout
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
