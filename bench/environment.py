@@ -15,6 +15,7 @@ __all__ = ["PIN", "call", "clean", "numbers", "processors"]
 # What BLAS, OpenMP, Numba and PyTorch read when they are imported.
 THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    "XCNN_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
 PIN = "OPENBLAS_CORETYPE"  # holds NumPy's BLAS to the kernels of a certain processor

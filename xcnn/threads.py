@@ -13,7 +13,8 @@ __all__ = ["get_num_threads", "set_num_threads"]
 def set_num_threads(n: int, /) -> None:
     """Let NumPy's kernels, and the default backend, use n threads of the processor from now on.
 
-    By default they use as many as the process may run on, or ``XCNN_NUM_THREADS``; small networks use one.
+    By default they use ``XCNN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else as many as the process may run
+    on; small networks use fewer.
     The BLAS that NumPy calls outside compiled runs reads a variable of its own: ``OPENBLAS_NUM_THREADS``.
 
     Parameters

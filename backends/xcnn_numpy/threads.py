@@ -8,10 +8,11 @@ __all__ = ["get_num_threads", "set_num_threads"]
 
 
 def _default() -> int:
-    """Return what XCNN_NUM_THREADS says, or how many processors this process may use."""
-    wanted = os.environ.get("XCNN_NUM_THREADS", "")
-    if wanted.isdigit() and int(wanted):
-        return int(wanted)
+    """Return what XCNN_NUM_THREADS or OMP_NUM_THREADS says, or how many processors this process may use."""
+    for name in ("XCNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        wanted = os.environ.get(name, "")
+        if wanted.isdigit() and int(wanted):
+            return int(wanted)
     if hasattr(os, "process_cpu_count"):  # since Python 3.13
         return os.process_cpu_count() or 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
