@@ -39,10 +39,19 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("xcnn")
 
 
+def pytest_configure() -> None:
+    """Refuse to leave the compiled kernels untested where NumPy's backend must be tested."""
+    if "numpy" in REQUIRED and importlib.util.find_spec("numba") is None:
+        msg = "XCNN_TEST_BACKENDS names numpy, but Numba is not installed: its kernels would not be tested"
+        raise pytest.UsageError(msg)
+
+
 def _left_out() -> list[str]:
     """Return one line for each thing that this run does not test, and why."""
     problems = backend_problems()
     lines = [f"backend {name} is NOT tested: {problems[name]}" for name in BUILT_IN if name not in USABLE]
+    if importlib.util.find_spec("numba") is None:
+        lines.append("compiled kernels are NOT tested: numba is not installed (pip install numba)")
     if importlib.util.find_spec("torch") is None:
         lines.append("comparisons with PyTorch are NOT run: torch is not installed (pip install torch)")
     return lines

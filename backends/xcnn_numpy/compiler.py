@@ -50,23 +50,17 @@ def cache_directory() -> Path:
     Returns
     -------
     Path
-        Below ``XCNN_CACHE_DIR``, or the user's cache directory; where that can't be written, below the
-        system's folder for temporary files.
+        Below ``XCNN_CACHE_DIR``, or the user's cache directory; where that can't be written, a temporary
+        folder of this process.
     """
-    for root in (cache_root(), Path(tempfile.gettempdir()) / f"xcnn-{_user()}"):
-        folder = root / DIGEST
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-        except OSError:
-            continue
-    return Path(tempfile.mkdtemp(prefix="xcnn-"))
-
-
-def _user() -> str:
-    """Return the number of the user, for a folder that others may share."""
-    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+    folder = cache_root() / DIGEST
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="xcnn-"))  # nobody else may put code there
 
 
 def cache_root() -> Path:

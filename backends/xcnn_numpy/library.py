@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from contextlib import suppress
@@ -56,7 +57,7 @@ def prepare(dtype: str, /) -> None:
     if dtype in _PREPARED:
         return
     cpu = f"{config.CPU_NAME or binding.get_host_cpu_name()} {config.CPU_FEATURES or ''} {BITS}"
-    stamp = cache_directory() / f"complete-{dtype}-{abs(hash_of(cpu))}"
+    stamp = cache_directory() / f"complete-{dtype}-{hashlib.sha256(cpu.encode()).hexdigest()[:16]}"
     if not stamp.exists():
         print("xcnn: compiling kernels for this processor, once ...", end=" ", file=sys.stderr, flush=True)
         start = time.perf_counter()
@@ -65,11 +66,6 @@ def prepare(dtype: str, /) -> None:
         with suppress(OSError):
             stamp.touch()
     _PREPARED.add(dtype)
-
-
-def hash_of(text: str) -> int:
-    """Return a number that tells texts apart, the same in every process."""
-    return int.from_bytes(text.encode(), "little") % (2**61 - 1)
 
 
 def _compile_all(dtype: str) -> None:

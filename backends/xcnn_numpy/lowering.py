@@ -41,7 +41,6 @@ class Lowered:
             raise Unsupported
         c, h, w = shape if len(shape) == 3 else (shape[0], 1, 1)
         self.input = self.output = Value(c, h, w)
-        self.flat = len(shape) == 1
         self.stages: list[Stage] = []
         self.folds: list[Any] = []  # stages whose parameters are folded before inference
         self.folded = 0  # numbers that folding takes

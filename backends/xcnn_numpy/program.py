@@ -51,9 +51,7 @@ class Program:
     def __init__(self, dtype: str, threads: int) -> None:
         self.dtype, self.threads = dtype, threads
         self.rows: list[tuple[int, int, int]] = []
-        self.records: list[
-            tuple[str, int, int]
-        ] = []  # kernel, tasks, parts: what runs, for tests and summaries
+        self.records: list[tuple[str, int, int]] = []  # kernel, tasks, parts
         self._words: list[int] = []
         self._names: dict[str, list[tuple[int, int]]] = {}
         self._kept: list[Any] = []

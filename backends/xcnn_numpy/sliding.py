@@ -15,9 +15,7 @@ from xcnn_numpy.workspace import Value, Workspace
 __all__ = ["Geometry", "Product", "all_taps", "dense_taps", "in_turn", "plan_bands"]
 
 CACHE = 400_000  # bytes of the second-level cache that the input of a band may take
-LONGEST = (
-    512  # products summed in one go: longer sums are added up from such, which keeps their rounding small
-)
+LONGEST = 512  # products summed in one go: longer sums are added up from such, for less rounding
 LOWEST = -float("inf")
 
 

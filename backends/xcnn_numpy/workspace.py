@@ -67,7 +67,6 @@ class Workspace:
         self.kept: dict[tuple[Any, str], Any] = {}  # what stages keep from forward to backward
         self.zero = aligned(lanes, dtype)
         self.nothing = View(self.zero)  # adds zero everywhere
-        self.bytes = 0
         self.found: list[np.ndarray] = []  # what each batch norm measured, in order
         self.place: Any = None  # of a parameter's gradient in the run's
         self._values: dict[int, View] = {}
@@ -77,9 +76,7 @@ class Workspace:
 
     def array(self, size: int, dtype: str | None = None) -> np.ndarray:
         """Return zeros of this workspace's own."""
-        a = aligned(size, dtype or self.dtype)
-        self.bytes += a.nbytes
-        return a
+        return aligned(size, dtype or self.dtype)
 
     def keep(self, stage: Any, name: str, a: Any) -> Any:
         """Return `a`, which backward finds in ``kept[stage, name]``."""
