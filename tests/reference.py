@@ -59,6 +59,34 @@ def conv2d(x, w, b=None, /, *, stride=(1, 1), padding=NONE, dilation=(1, 1), gro
     return y
 
 
+conv2d_loops = conv2d_indices = conv2d
+
+
+def true_conv2d(x, w, b=None, /, *, stride=(1, 1), padding=NONE, dilation=(1, 1), groups=1):
+    """y[n,f,i,j] = b[f] + sum_ckl w[f,c,k,l] x[n, c, i s + down - k d, j s + right - l d] on the padded x."""
+    filters, channels, kh, kw = w.shape
+    oh = count(x.shape[2], kh, stride[0], dilation[0], *padding[0])
+    ow = count(x.shape[3], kw, stride[1], dilation[1], *padding[1])
+    down, right = dilation[0] * (kh - 1), dilation[1] * (kw - 1)
+    x = pad(x, padding)
+    y = np.zeros((x.shape[0], filters, oh, ow))
+    for f, i, j in np.ndindex(filters, oh, ow):
+        first = f // (filters // groups) * channels
+        for c, k, m in np.ndindex(channels, kh, kw):
+            row, column = i * stride[0] + down - k * dilation[0], j * stride[1] + right - m * dilation[1]
+            y[:, f, i, j] += w[f, c, k, m] * x[:, first + c, row, column]
+        y[:, f, i, j] += 0 if b is None else b[f]
+    return y
+
+
+def untied_bias(x, b, /):
+    """y[n,c,i,j] = x[n,c,i,j] + b[c,i,j]."""
+    y = np.zeros(x.shape)
+    for n, c, i, j in np.ndindex(x.shape):
+        y[n, c, i, j] = x[n, c, i, j] + b[c, i, j]
+    return y
+
+
 def conv_transpose2d(
     x, w, b=None, /, *, stride=(1, 1), padding=NONE, output_padding=(0, 0), dilation=(1, 1), groups=1
 ):

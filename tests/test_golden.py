@@ -40,26 +40,33 @@ SUMS = np.array(  # of each pixel and its neighbours, with the zeros of equation
 )
 SIDES = ((1, 1), (1, 1))
 
+every_way = pytest.mark.parametrize(
+    "op", [ops.conv2d, ops.conv2d_loops, ops.conv2d_indices, ops.true_conv2d], ids=lambda op: op.name
+)  # true convolution too: the filter is its own rotation, as is said beside equation 9
 
-def low_pass(backend, dtype, **options):
+
+def low_pass(op, backend, dtype, **options):
     """Return the filtered image on the host."""
     x, w = backend.asarray(IMAGE[None, None], dtype), backend.asarray(FILTER[None, None], dtype)
-    y, _ = ops.conv2d(x, w, **options)
+    y, _ = op(x, w, **options)
     return backend.to_numpy(y)[0, 0]
 
 
-def test_the_first_pixel_is_the_mean_of_the_upper_left_corner(backend, dtype):
-    assert_close(low_pass(backend, dtype)[0, 0], 5.0, dtype)  # equations 10 and 11
+@every_way
+def test_the_first_pixel_is_the_mean_of_the_upper_left_corner(op, backend, dtype):
+    assert_close(low_pass(op, backend, dtype)[0, 0], 5.0, dtype)  # equations 10 and 11
 
 
-def test_the_filtered_image_is_that_of_equation_12(backend, dtype):
-    y = low_pass(backend, dtype)
+@every_way
+def test_the_filtered_image_is_that_of_equation_12(op, backend, dtype):
+    y = low_pass(op, backend, dtype)
     np.testing.assert_array_equal(np.round(y, 2), FILTERED.astype(dtype))
     assert_close(y, SUMS[1:-1, 1:-1] / 9, dtype)
 
 
-def test_zeros_around_the_image_keep_its_shape(backend, dtype):
-    assert_close(low_pass(backend, dtype, padding=SIDES), SUMS / 9, dtype)
+@every_way
+def test_zeros_around_the_image_keep_its_shape(op, backend, dtype):
+    assert_close(low_pass(op, backend, dtype, padding=SIDES), SUMS / 9, dtype)
 
 
 def test_padding_first_is_padding_in_the_convolution(backend, dtype):
@@ -69,9 +76,10 @@ def test_padding_first_is_padding_in_the_convolution(backend, dtype):
     assert_close(backend.to_numpy(y)[0, 0], SUMS / 9, dtype)
 
 
+@every_way
 @pytest.mark.parametrize(("padding", "want"), [("valid", SUMS[1:-1, 1:-1] / 9), ("same", SUMS / 9)])
-def test_the_layer_filters_as_the_operation_does(backend, dtype, padding, want):
-    layer = Conv2D(1, 3, padding=padding, bias=False)
+def test_the_layer_filters_as_the_operation_does(op, backend, dtype, padding, want):
+    layer = Conv2D(1, 3, padding=padding, bias=False, op=op)
     model = xcnn.Model([layer], input_shape=(1, 6, 6), backend=backend.name, dtype=dtype)
     layer.w.value = backend.asarray(FILTER[None, None], dtype)
     assert model.output_shape == (1, *want.shape)

@@ -114,6 +114,8 @@ def _fusable(x: Value, *kinds: type) -> Any:
 
 
 def _conv(low: Lowered, x: Value, layer: Any) -> Value:
+    if layer.op != "conv2d":
+        raise Unsupported  # its user wants another to run
     f, c = layer.w.shape[0], layer.w.shape[1] * layer.groups
     window = layer.window
     out: Any = output_size((x.h, x.w), size=layer.size, **window)

@@ -60,6 +60,10 @@ def refusal(content) -> list[str]:
 
 LAYER_ERRORS = [
     (
+        {"type": "Conv2D", "filters": 3, "kernel_size": 3, "op": "conv2d_loop"},
+        "layers[0].op: got 'conv2d_loop'; did you mean 'conv2d_loops'?",
+    ),
+    (
         {"type": "Conv2D", "filters": 3, "kernel_size": -1},
         "layers[0].kernel_size: got -1; needed an integer of at least 1",
     ),
@@ -337,6 +341,15 @@ def test_every_initialiser_is_known(name):
     assert model.layers[0].init == name
 
 
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_loops", "conv2d_indices", "true_conv2d"])
+def test_every_op_that_convolves_is_known(name):
+    layers = [CONV | {"op": name, "bias": False}, "UntiedBias", "Flatten", {"type": "Dense", "units": 10}]
+    model = build(layers)
+    assert model.layers[0].op == name
+    written = RunConfig.from_dict(run(layers=layers)).to_dict()["layers"][0]
+    assert written.get("op", "conv2d") == name
+
+
 def test_nested_layers_give_the_model_written_in_python():
     body = [CONV | {"padding": "same"}, {"type": "BatchNorm2D"}]
     gate = {
@@ -455,10 +468,11 @@ def test_example_names_the_schema_and_builds(path):
         path.parent / json.loads(path.read_text())["$schema"]
     ).resolve() == ROOT / "xcnn/io/run.schema.json"
     config = load_config(path)
-    shape = (1, 28, 28) if config.data.name == "mnist" else (1, 8, 8)
-    model = config.build_model(images(shape))
-    assert model.output_shape == (10,)
-    assert model.loss.name == "cross_entropy"
+    shape = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.get(config.data.name, (1, 8, 8))
+    classes = len(config.data.classes or range(10))
+    model = config.build_model(images(shape, classes))
+    assert model.output_shape == (classes,)
+    assert model.loss.name == config.loss.root.name
 
 
 def test_run_without_a_configuration_is_the_example():

@@ -13,7 +13,7 @@ import xcnn
 from tests.conftest import TESTED
 from tests.nets import SHAPE, assert_same, full, host, plain, stripes
 from tests.ops.checks import says
-from xcnn import initializers, losses
+from xcnn import initializers, losses, ops
 from xcnn.errors import FileError
 from xcnn.layers import (
     GELU,
@@ -38,6 +38,7 @@ from xcnn.layers import (
     Sequential,
     Softmax,
     Sum,
+    UntiedBias,
     UpSample2D,
     ZeroPad2D,
 )
@@ -68,6 +69,12 @@ def everything(**options):
         Dense(3, trainable=False, activation="softmax"),
     ]
     return xcnn.Model(layers, SHAPE, **options)
+
+
+def described(path):
+    """Return what a file says of its model."""
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["xcnn"])
 
 
 @pytest.fixture
@@ -224,10 +231,51 @@ def test_layers_of_ones_own_are_named_when_loading(tmp_path):
         xcnn.load(tmp_path / "m.xcnn")
 
 
+@pytest.mark.parametrize("op", ["conv2d_loops", "conv2d_indices", "true_conv2d"])
+def test_the_op_of_a_convolution_is_kept_by_its_name(op, tmp_path):
+    layers = [Conv2D(2, 3, op=op), Sequential(Conv2D(2, 2, op=getattr(ops, op))), UntiedBias()]
+    model = xcnn.Model(layers, SHAPE)
+    model.layers[2].b.value = np.random.default_rng(0).normal(size=(2, 5, 5))
+    model.save(tmp_path / "m.xcnn")
+    assert described(tmp_path / "m.xcnn")["layers"][0]["op"] == op
+    again = xcnn.load(tmp_path / "m.xcnn")
+    assert again.layers[0].op == again.layers[1][0].op == op
+    assert_same(host(again), host(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_the_op_that_convolves_by_default_is_not_written(tmp_path):
+    for op in ("conv2d", ops.conv2d):
+        xcnn.Model([Conv2D(2, 3, op=op)], SHAPE).save(tmp_path / "m.xcnn")
+        assert "op" not in described(tmp_path / "m.xcnn")["layers"][0]
+
+
+@ops.Op
+def doubled(x, w, b=None, /, *, stride, padding, dilation, groups):
+    y, saved = ops.conv2d(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return 2.0 * y, saved
+
+
+@doubled.gradient
+def doubled_gradient(dy, saved, needs):
+    return saved.backward(2.0 * dy, needs)
+
+
+def test_an_op_of_ones_own_is_named_when_loading(tmp_path):
+    model = xcnn.Model([Conv2D(2, 3, op=doubled), Scale(3.0)], SHAPE)
+    model.save(tmp_path / "m.xcnn")
+    again = xcnn.load(tmp_path / "m.xcnn", custom=[Scale, doubled])
+    assert again.layers[0].op is doubled
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    message = says(str(tmp_path / "m.xcnn"), "unknown op 'doubled'", "load(path, custom=[doubled])")
+    with pytest.raises(FileError, match=message):
+        xcnn.load(tmp_path / "m.xcnn", custom=[Scale])
+
+
 def test_a_file_holds_no_code_and_is_readable_by_safetensors(saved):
     with safe_open(saved, framework="numpy") as file:
         assert set(file.keys()) == {"layers[0].w", "layers[0].b", "layers[3].w", "layers[3].b"}
-        content = json.loads(file.metadata()["xcnn"])
+    content = described(saved)
     assert content["layers"][0] == {"type": "Conv2D", "filters": 4, "kernel_size": 3, "activation": "relu"}
     assert content["input_shape"] == [1, 8, 8]
 

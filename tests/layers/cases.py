@@ -159,6 +159,7 @@ LAYERS: dict[str, st.SearchStrategy[Drawn]] = {
     "Softmax": of_any(lambda draw: L.Softmax()),
     "Sum": of_images(lambda draw: L.Sum(L.Identity(), _body(draw))),
     "Tanh": of_any(lambda draw: L.Tanh()),
+    "UntiedBias": of_images(lambda draw: L.UntiedBias()),
     "UpSample2D": of_images(lambda draw: L.UpSample2D(draw(st.one_of(st.integers(1, 3), pairs(1, 3))))),
     "ZeroPad2D": of_images(
         lambda draw: L.ZeroPad2D(draw(st.one_of(st.integers(0, 2), st.tuples(pairs(0, 2), pairs(0, 2)))))

@@ -143,5 +143,6 @@ def test_the_signature_is_the_published_one():
     assert str(inspect.signature(Conv2D)) == (
         "(filters: 'int', kernel_size: 'Any', *, name: 'str | None' = None, trainable: 'bool' = True, "
         "optimizer: 'Any' = None, stride: 'Any' = 1, padding: 'Any' = 0, dilation: 'Any' = 1, "
-        "groups: 'int' = 1, bias: 'bool' = True, activation: 'Any' = None, init: 'Any' = 'he_normal') -> None"
+        "groups: 'int' = 1, bias: 'bool' = True, activation: 'Any' = None, init: 'Any' = 'he_normal', "
+        "op: 'Any' = 'conv2d') -> None"
     )

@@ -30,6 +30,7 @@ WITH_PARAMETERS = [
     "LayerNorm",
     "Sequential",
     "Sum",
+    "UntiedBias",
 ]
 
 
@@ -105,7 +106,7 @@ def test_gradients_do_not_depend_on_whether_dx_is_asked_for(name, backend):
 
 
 @pytest.mark.parametrize(
-    "name", ["AvgPool2D", "Conv2D", "Dense", "Gate", "MaxPool2D", "Normalize", "ReLU", "Sum"]
+    "name", ["AvgPool2D", "Conv2D", "Dense", "Gate", "MaxPool2D", "Normalize", "ReLU", "Sum", "UntiedBias"]
 )
 def test_dx_is_not_computed_where_it_is_not_needed(name):
     def check(drawn):

@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 
 from tests.ops.draws import Case, apart, batches, image, pairs, reach, seeds, sides
 
-EXAMPLES = {"conv2d": 60, "conv_transpose2d": 60, "max_pool2d": 60, "avg_pool2d": 60}  # others: the profile's
+EXAMPLES = {  # others: the profile's
+    **dict.fromkeys(("conv2d", "conv2d_indices", "conv_transpose2d", "max_pool2d", "avg_pool2d"), 60)
+}
 
 
 @st.composite
-def conv2d(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
+def conv2d(draw: Any, batch: st.SearchStrategy[int] = batches, room: int = 4) -> Case:
     """Any stride, padding per side, dilation and groups, down to depthwise; with and without bias."""
     n, groups, size = draw(batch), draw(st.integers(1, 3)), draw(pairs(1, 3))
     c, f = (groups * draw(st.integers(1, 2)) for _ in range(2))
     stride, dilation, padding = draw(pairs(1, 3)), draw(pairs(1, 3)), (draw(sides), draw(sides))
-    h, w = image(draw, [r - sum(p) for r, p in zip(reach(size, dilation), padding, strict=True)])
+    h, w = image(draw, [r - sum(p) for r, p in zip(reach(size, dilation), padding, strict=True)], room)
     rng = np.random.default_rng(draw(seeds))
     bias = rng.normal(size=f) if draw(st.booleans()) else None
     arrays = rng.normal(size=(n, c, h, w)), rng.normal(size=(f, c // groups, *size)), bias
@@ -88,6 +90,13 @@ def images(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
     """Images alone, of any shape."""
     shape = (draw(batch), draw(st.integers(1, 4)), *draw(pairs(1, 6)))
     return Case((apart(np.random.default_rng(draw(seeds)), shape),))
+
+
+@st.composite
+def untied_bias(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
+    """Images of any shape, with a bias for each pixel of one."""
+    (x,) = draw(images(batch)).arrays
+    return Case((x, np.random.default_rng(draw(seeds)).normal(size=x.shape[1:])), {}, 2)
 
 
 @st.composite
@@ -232,11 +241,15 @@ def dropout(draw: Any, batch: st.SearchStrategy[int] = batches) -> Case:
 
 CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
     "conv2d": conv2d,
+    "conv2d_indices": conv2d,
+    "conv2d_loops": lambda *batch: conv2d(*batch, room=1),  # it is slow
+    "true_conv2d": lambda *batch: conv2d(*batch, room=2),  # its reference is
     "conv_transpose2d": conv_transpose2d,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "global_avg_pool2d": images,
     "global_max_pool2d": images,
+    "untied_bias": untied_bias,
     "zero_pad2d": zero_pad2d,
     "upsample2d": upsample2d,
     "linear": linear,

@@ -12,6 +12,9 @@ from tests.tolerances import assert_close
 from xcnn import ops
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 
+CONVOLUTIONS = (ops.conv2d, ops.conv2d_loops, ops.conv2d_indices, ops.true_conv2d)
+convolutions = pytest.mark.parametrize("op", CONVOLUTIONS, ids=lambda op: op.name)
+
 
 def ones(backend, *shape, dtype="float32"):
     return backend.asarray(np.ones(shape), dtype)
@@ -50,16 +53,17 @@ def test_transposed_convolution_is_the_adjoint_of_convolution(backend):
     for_random_cases("conv2d", check)
 
 
-@pytest.mark.parametrize("op", [ops.conv2d, ops.conv_transpose2d], ids=lambda op: op.name)
+@pytest.mark.parametrize("op", [*CONVOLUTIONS, ops.conv_transpose2d], ids=lambda op: op.name)
 class TestRefusals:
-    @pytest.mark.parametrize("shape", [(8, 8), (3, 8, 8), (1, 2, 3, 8, 8)])
+    @pytest.mark.parametrize("shape", [(), (8, 8), (3, 8, 8), (1, 2, 3, 8, 8)])
     def test_images_need_four_axes(self, op, backend, shape):
         with pytest.raises(ShapeError, match=says(f"{op.name}: x", str(shape), "4 axes", "(N, C, H, W)")):
             op(ones(backend, *shape), ones(backend, 3, 3, 3, 3))
 
-    def test_kernels_need_four_axes(self, op, backend):
-        with pytest.raises(ShapeError, match=says(f"{op.name}: w", "(3, 3)", "4 axes")):
-            op(ones(backend, 1, 3, 8, 8), ones(backend, 3, 3))
+    @pytest.mark.parametrize("shape", [(), (3,), (3, 3)])
+    def test_kernels_need_four_axes(self, op, backend, shape):
+        with pytest.raises(ShapeError, match=says(f"{op.name}: w", str(shape), "4 axes")):
+            op(ones(backend, 1, 3, 8, 8), ones(backend, *shape))
 
     def test_channels_must_match(self, op, backend):
         with pytest.raises(ShapeError, match=says(f"{op.name}: ", "4 channels", "(2, 4, 8, 8)", "expects 3")):
@@ -122,9 +126,10 @@ class TestRefusals:
         ({"dilation": (1, 3), "padding": ((3, 2), (0, 0))}, ("9 x 3", "9 x 7", "9 x 6")),
     ],
 )
-def test_kernels_larger_than_the_padded_image_are_refused(backend, options, parts):
-    with pytest.raises(ShapeError, match=says("conv2d: ", *parts)):
-        ops.conv2d(ones(backend, 2, 3, 4, 6), ones(backend, 5, 3, 9, 3), **options)
+@convolutions
+def test_kernels_larger_than_the_padded_image_are_refused(op, backend, options, parts):
+    with pytest.raises(ShapeError, match=says(f"{op.name}: ", *parts)):
+        op(ones(backend, 2, 3, 4, 6), ones(backend, 5, 3, 9, 3), **options)
 
 
 def test_transposed_convolution_refuses_to_cut_everything_off(backend):
@@ -148,10 +153,11 @@ def test_output_padding_is_a_pair_of_integers_from_zero_up(backend, value):
         ops.conv_transpose2d(x, w, output_padding=value)
 
 
-def test_nan_pixels_spread_to_their_windows_alone(backend, dtype):
+@convolutions
+def test_nan_pixels_spread_to_their_windows_alone(op, backend, dtype):
     x = np.zeros((2, 1, 5, 5), dtype=dtype)
     x[0, 0, 2, 2] = np.nan
-    y, _ = ops.conv2d(backend.asarray(x), ones(backend, 1, 1, 1, 3, dtype=dtype), padding=((0, 0), (1, 1)))
+    y, _ = op(backend.asarray(x), ones(backend, 1, 1, 1, 3, dtype=dtype), padding=((0, 0), (1, 1)))
     where = np.zeros((2, 1, 5, 5), dtype=bool)
     where[0, 0, 2, 1:4] = True
     np.testing.assert_array_equal(np.isnan(backend.to_numpy(y)), where)

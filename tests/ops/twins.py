@@ -25,6 +25,19 @@ def conv2d(x, w, b, *, stride, padding, dilation, groups):
     return F.conv2d(_surround(x, padding), w, b, stride=stride, dilation=dilation, groups=groups)
 
 
+conv2d_loops = conv2d_indices = conv2d
+
+
+def true_conv2d(x, w, b, **options):
+    """F.conv2d with the kernels rotated."""
+    return conv2d(x, torch.flip(w, (2, 3)), b, **options)
+
+
+def untied_bias(x, b):
+    """By hand: PyTorch has no such layer."""
+    return x + b
+
+
 def conv_transpose2d(x, w, b, *, stride, padding, output_padding, dilation, groups):
     """F.conv_transpose2d without padding, then cropped."""
     y = F.conv_transpose2d(

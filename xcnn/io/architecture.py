@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from xcnn import initializers, layers
+from xcnn import initializers, layers, ops
 from xcnn.errors import Error, FileError, suggest
 from xcnn.layer import Layer
+from xcnn.ops import Op
 
 __all__ = ["layer_from_json", "layer_to_json"]
 
@@ -40,13 +41,15 @@ def _named_init(init: Any) -> str:
 def _plain(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, Layer):
         return layer_to_json(value, seen)
+    if isinstance(value, Op):
+        return {"op": value.name}
     if isinstance(value, (list, tuple)):
         return [_plain(v, seen) for v in value]
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a NumPy scalar
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    msg = f"{value!r} cannot be written as JSON; needed numbers, strings, lists or layers"
+    msg = f"{value!r} cannot be written as JSON; needed numbers, strings, lists, layers or ops"
     raise FileError(msg)
 
 
@@ -68,7 +71,7 @@ def layer_to_json(layer: Layer, seen: dict[int, int] | None = None, /) -> dict[s
     Raises
     ------
     FileError
-        If an option is neither a number, a string, a list nor a layer.
+        If an option is neither a number, a string, a list, a layer nor an op.
     """
     seen = {} if seen is None else seen
     if id(layer) in seen:
@@ -85,7 +88,7 @@ def layer_to_json(layer: Layer, seen: dict[int, int] | None = None, /) -> dict[s
 
 
 def layer_from_json(
-    plain: Any, /, custom: Sequence[type[Layer]] = (), *, made: list[Any] | None = None
+    plain: Any, /, custom: Sequence[type[Layer] | Op[...]] = (), *, made: list[Any] | None = None
 ) -> Layer:
     """Return the layer that `layer_to_json` wrote.
 
@@ -93,8 +96,8 @@ def layer_from_json(
     ----------
     plain : dict
         Its JSON.
-    custom : sequence of type
-        Layers of your own that may occur in it.
+    custom : sequence of type or Op
+        Layers and ops of your own that may occur in it.
     made : list, optional
         The layers made so far, for shared ones.
 
@@ -106,11 +109,11 @@ def layer_from_json(
     Raises
     ------
     FileError
-        If the type is unknown or the options do not fit.
+        If the type or an op is unknown, or the options do not fit.
     """
     made = [] if made is None else made
     kinds = {name: getattr(layers, name) for name in layers.__all__} | {
-        kind.__name__: kind for kind in custom
+        kind.__name__: kind for kind in custom if not isinstance(kind, Op)
     }
     if not isinstance(plain, dict):
         msg = f"got {plain!r}; needed a layer as a JSON object"
@@ -130,11 +133,7 @@ def layer_from_json(
     number = len(made)
     made.append(None)
     inner = [layer_from_json(child, custom, made=made) for child in options.pop("layers", [])]
-    for key, value in options.items():
-        if isinstance(value, dict):
-            options[key] = layer_from_json(value, custom, made=made)
-        elif isinstance(value, list):
-            options[key] = _tuples(value, custom, made)
+    options = {key: _from_plain(value, custom, made) for key, value in options.items()}
     try:
         made[number] = kinds[name](*inner, **options)
     except (TypeError, Error) as error:
@@ -143,8 +142,19 @@ def layer_from_json(
     return made[number]
 
 
-def _tuples(value: Any, custom: Sequence[type[Layer]], made: list[Any]) -> Any:
-    """Return lists as tuples, and layers in them as layers."""
-    if isinstance(value, dict):
+def _from_plain(value: Any, custom: Sequence[type[Layer] | Op[...]], made: list[Any]) -> Any:
+    """Return what `_plain` wrote: lists as tuples, and layers and ops, also in them, as what they are."""
+    if isinstance(value, list):
+        return tuple(_from_plain(v, custom, made) for v in value)
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"op"}:
         return layer_from_json(value, custom, made=made)
-    return tuple(_tuples(v, custom, made) for v in value) if isinstance(value, list) else value
+    found = [*[getattr(ops, name) for name in ops.__all__], *custom]
+    known = {op.name: op for op in found if isinstance(op, Op)}
+    name = value["op"]
+    if name not in known:
+        near = suggest(str(name), known)
+        msg = f"unknown op {name!r}{near}; an op of your own: load(path, custom=[{name}])"
+        raise FileError(msg)
+    return known[name]

@@ -20,6 +20,7 @@ from xcnn.files import write_atomically
 from xcnn.io.architecture import layer_from_json, layer_to_json
 from xcnn.layer import Layer
 from xcnn.model import Model
+from xcnn.ops import Op
 
 __all__ = ["load", "save"]
 
@@ -88,7 +89,7 @@ def save(model: Model, path: str | Path, /) -> None:
     write_atomically(path, to_bytes(tensors, metadata))
 
 
-def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Layer]] = ()) -> Model:
+def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Layer] | Op[...]] = ()) -> Model:
     """Read a model.
 
     Parameters
@@ -97,8 +98,8 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
         A file that `Model.save` wrote.
     backend : str or Backend, optional
         Where it is to live; by default what `get_backend` returns.
-    custom : sequence of type
-        Layers of your own that occur in it.
+    custom : sequence of type or Op
+        Layers and ops of your own that occur in it.
 
     Returns
     -------

@@ -19,6 +19,7 @@ from xcnn import callbacks, initializers, layers, losses, optim, schedules
 from xcnn.data import augment
 from xcnn.io.spec import Choice, Described, Spec, words_of
 from xcnn.layers.activation import NAMES as ACTIVATIONS
+from xcnn.layers.conv import CONVOLUTIONS
 
 __all__ = [
     "SPECS",
@@ -49,6 +50,7 @@ _TYPES: dict[str, Any] = {
     "optimizer": "AnyOptimizer | None",
     "then": "AnySchedule | None",
     "init": Literal[tuple(initializers.NAMES)],
+    "op": Literal[tuple(CONVOLUTIONS)],
     "path": str,
     "class_weights": list[float] | None,
 }

@@ -13,6 +13,7 @@ from xcnn.layers.activation import (
     Softmax,
     Tanh,
 )
+from xcnn.layers.bias import UntiedBias
 from xcnn.layers.combine import Concat, Gate, Sequential, Sum
 from xcnn.layers.conv import Conv2D, ConvTranspose2D
 from xcnn.layers.dropout import Dropout
@@ -51,6 +52,7 @@ __all__ = [
     "Softmax",
     "Sum",
     "Tanh",
+    "UntiedBias",
     "UpSample2D",
     "ZeroPad2D",
 ]

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import ShapeError
+from xcnn.errors import OptionError, ShapeError, lookup
 from xcnn.layer import Shape
 from xcnn.layers.activation import activation_layer
 from xcnn.layers.geometry import check_padding, image_shape, integer, pair, sides
 from xcnn.layers.linear import Activated
+from xcnn.ops import Op
 from xcnn.ops.window import output_size
 from xcnn.types import Pair
 
 __all__ = ["Conv2D", "ConvTranspose2D"]
+
+CONVOLUTIONS: dict[str, Op[...]] = {
+    op.name: op for op in (ops.conv2d, ops.conv2d_loops, ops.conv2d_indices, ops.true_conv2d)
+}
+
+
+def convolution(op: str | Op[...], /) -> Op[...]:
+    """Return the op called `op`, or `op` itself if it takes what `ops.conv2d` takes."""
+    if isinstance(op, str):
+        return lookup(op, CONVOLUTIONS, "convolution")
+    needed = f"needed one of {', '.join(CONVOLUTIONS)}, or an Op {_bare(ops.conv2d)}"
+    if not isinstance(op, Op):
+        msg = f"Conv2D: op is {op!r}; {needed}"
+        raise OptionError(msg)
+    if _taken(op) != _taken(ops.conv2d):
+        msg = f"Conv2D: op is {op!r}, an Op {_bare(op)}; {needed}"
+        raise OptionError(msg)
+    if op.name in ops.__all__ and op is not getattr(ops, op.name):
+        msg = f"Conv2D: op is your own, with the name of xcnn's {op.name!r}; needed a name of its own"
+        raise OptionError(msg)
+    return op
+
+
+def _bare(op: Op[...]) -> inspect.Signature:
+    """Return the signature of an op without annotations."""
+    parameters = inspect.signature(op).parameters.values()
+    return inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+
+
+def _taken(op: Op[...]) -> tuple[int, set[str]]:
+    """Return how many arrays an op takes, and the names of its options."""
+    parameters = inspect.signature(op).parameters.values()
+    return op.arity, {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
 
 
 class Convolution(Activated):
@@ -82,6 +117,9 @@ class Conv2D(Convolution):
         a; see `activation_layer`.
     init : str or callable
         First values of w; b starts at zero.
+    op : str or Op
+        What convolves: "conv2d"; "conv2d_loops" or "conv2d_indices", which give the same, slower, to be read;
+        "true_conv2d", which rotates kernels; or an `Op` of your own that takes what `ops.conv2d` takes.
 
     Attributes
     ----------
@@ -101,6 +139,13 @@ class Conv2D(Convolution):
     bias: bool = True
     activation: Any = None
     init: Any = "he_normal"
+    op: Any = "conv2d"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.convolve = convolution(self.op)
+        if self.convolve.name in CONVOLUTIONS:
+            self.op = self.convolve.name
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Declare w and b."""
@@ -115,7 +160,7 @@ class Conv2D(Convolution):
     def apply(self, x: Any, /) -> Any:
         """Return (y, saved) of the convolution alone."""
         b = None if self.b is None else self.b.value
-        return ops.conv2d(x, self.w.value, b, **self.window, groups=self.groups)
+        return self.convolve(x, self.w.value, b, **self.window, groups=self.groups)
 
     def multiply_adds(self) -> int:
         """Return OH OW times the number of weights."""

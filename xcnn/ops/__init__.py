@@ -1,7 +1,10 @@
 """The mathematics: readable pairs of forward and backward."""
 
 from xcnn.ops.activation import elu, gelu, leaky_relu, relu, sigmoid, silu, tanh
-from xcnn.ops.conv import conv2d, conv_transpose2d
+from xcnn.ops.bias import untied_bias
+from xcnn.ops.conv import conv2d, conv_transpose2d, true_conv2d
+from xcnn.ops.conv_indices import conv2d_indices
+from xcnn.ops.conv_loops import conv2d_loops
 from xcnn.ops.dropout import dropout
 from xcnn.ops.linear import linear
 from xcnn.ops.loss import (
@@ -25,6 +28,8 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_probabilities",
     "conv2d",
+    "conv2d_indices",
+    "conv2d_loops",
     "conv_transpose2d",
     "cross_entropy",
     "cross_entropy_probabilities",
@@ -48,6 +53,8 @@ __all__ = [
     "softmax",
     "standardize",
     "tanh",
+    "true_conv2d",
+    "untied_bias",
     "upsample2d",
     "zero_pad2d",
 ]

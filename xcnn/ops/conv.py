@@ -1,4 +1,4 @@
-"""Convolution and its transpose."""
+"""Convolution, its kernels as they are or rotated, and its transpose."""
 
 from __future__ import annotations
 
@@ -20,22 +20,35 @@ from xcnn.ops.window import (
 )
 from xcnn.types import Array, Pair, Sides
 
-__all__ = ["conv2d", "conv_transpose2d"]
+__all__ = ["conv2d", "conv_transpose2d", "true_conv2d"]
 
 
-def _check(x: Array, w: Array, b: Array | None, groups: int, channels: int, filters: int) -> None:
+def _check_arrays(x: Array, w: Array, b: Array | None, groups: int) -> None:
     check_images(x)
     check_images(w, "w")
     check_floating(array_namespace(x), x, w, b, names="x w b")
     if not isinstance(groups, int) or groups < 1 or w.shape[0] % groups:
         msg = f"groups is {groups!r}; needed a positive divisor of the first extent of w, {w.shape[0]}"
         raise ShapeError(msg)
+
+
+def _check_channels(x: Array, b: Array | None, channels: int, filters: int) -> None:
     if x.shape[1] != channels:
         msg = f"x has {x.shape[1]} channels (shape {tuple(x.shape)}); weight expects {channels}"
         raise ShapeError(msg)
     if b is not None and b.shape != (filters,):
         msg = f"b has shape {tuple(b.shape)}; needed ({filters},)"
         raise ShapeError(msg)
+
+
+def check_conv2d(
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Sides, dilation: Pair, groups: int
+) -> Pair:
+    """Refuse what no convolution takes, and return (OH, OW)."""
+    _check_arrays(x, w, b, groups)
+    _check_channels(x, b, w.shape[1] * groups, w.shape[0])
+    size = (w.shape[2], w.shape[3])
+    return output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
 
 
 @Op
@@ -88,9 +101,8 @@ def conv2d(
     Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, section 2.
     """
     xp = array_namespace(x)
-    _check(x, w, b, groups, w.shape[1] * groups, w.shape[0])
+    oh, ow = check_conv2d(x, w, b, stride, padding, dilation, groups)
     size = (w.shape[2], w.shape[3])
-    oh, ow = output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
     x = pad(x, padding)
     cols = windows(x, (oh, ow), size, stride, dilation)
     cols = xp.reshape(cols, (x.shape[0], groups, -1, oh * ow))  # (N, groups, C/groups*KH*KW, OH*OW)
@@ -117,6 +129,61 @@ def conv2d_gradient(dy: Array, values: Any, needs: tuple[bool, ...]) -> tuple[An
     if needs[2]:
         db = xp.sum(dy, axis=(0, 2, 3))
     return dx, dw, db
+
+
+@Op
+def true_conv2d(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    /,
+    *,
+    stride: Pair = (1, 1),
+    padding: Sides = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> tuple[Any, Any]:
+    r"""Convolve in the mathematical sense: `conv2d` with each kernel rotated by 180 degrees.
+
+    .. math:: y_{nfij} = b_f + \sum_{c,k,l} w_{f,\,c,\,K_H-1-k,\,K_W-1-l}\,
+              x_{n,\,c,\,s_h i + d_h k,\,s_w j + d_w l}
+
+    A kernel that is its own rotation gives what `conv2d` gives; where kernels are learned, the two differ in
+    the order of their weights alone.
+
+    Parameters
+    ----------
+    x, w, b : array
+        See `conv2d`.
+    stride, padding, dilation, groups
+        See `conv2d`.
+
+    Returns
+    -------
+    y : array (N, F, OH, OW)
+        Feature maps.
+    saved : Saved
+        Its ``backward(dy)`` gives (dx, dw, db).
+
+    Raises
+    ------
+    ShapeError
+        As `conv2d` does.
+
+    References
+    ----------
+    Goodfellow, Bengio and Courville, "Deep learning", 2016, equations 9.5 and 9.6.
+    """
+    check_conv2d(x, w, b, stride, padding, dilation, groups)
+    w = array_namespace(w).flip(w, axis=(2, 3))
+    return conv2d(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+@true_conv2d.gradient
+def true_conv2d_gradient(dy: Array, saved: Any, needs: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    """dx, db: those of conv2d; dw: that of conv2d, rotated back."""
+    dx, dw, db = saved.backward(dy, needs)
+    return dx, None if dw is None else array_namespace(dw).flip(dw, axis=(2, 3)), db
 
 
 @Op
@@ -170,7 +237,8 @@ def conv_transpose2d(
     Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.
     """
     xp = array_namespace(x)
-    _check(x, w, b, groups, w.shape[0], w.shape[1] * groups)
+    _check_arrays(x, w, b, groups)
+    _check_channels(x, b, w.shape[0], w.shape[1] * groups)
     size = (w.shape[2], w.shape[3])
     check_window(stride=stride, dilation=dilation)
     check_padding(padding)

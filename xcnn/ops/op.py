@@ -154,6 +154,10 @@ class Op(Generic[P]):
         assert self._backward is not None, f"{self.name} has no gradient"
         return y, Saved(self._backward, values, given, _first(y))
 
+    def __reduce__(self) -> str:
+        """Return the name: an op is copied as a function is, to itself."""
+        return self._forward.__qualname__
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
