@@ -156,7 +156,7 @@ def test_a_name_opens_one_object(backend):
     assert repr(backend) == f"<backend {backend.name}>"
 
 
-@pytest.mark.parametrize("name", [name for name in TESTED if name in ("numpy", "strict", "torch")])
+@pytest.mark.parametrize("name", [name for name in TESTED if name in ("numpy", "strict", "torch", "python")])
 def test_the_shortest_name_is_the_name(name):
     assert xcnn.get_backend(name).name == name
 
@@ -183,6 +183,7 @@ def test_a_device_follows_the_colon():
         ("pytorch", "unknown backend 'pytorch'; did you mean 'torch'?"),
         ("tpu", "unknown backend 'tpu'; known: auto, cupy, numpy"),
         ("numpy:gpu", "backend 'numpy': device 'gpu'; NumPy has only 'cpu'"),
+        ("python:gpu", "backend 'python': device 'gpu'; plain Python has only 'cpu'"),
         ("../numpy", "unknown backend '../numpy'"),
         ("a.b", "unknown backend 'a.b'"),
     ],
@@ -234,7 +235,7 @@ def test_available_backends_are_usable_and_the_others_have_problems():
     usable, problems = xcnn.available_backends(), xcnn.backend_problems()
     assert "numpy" in usable
     assert not set(usable) & set(problems)
-    assert {"numpy", "cupy", "torch", "strict"} <= set(usable) | set(problems)
+    assert {"numpy", "cupy", "torch", "strict", "python"} <= set(usable) | set(problems)
     for name in usable:
         assert xcnn.get_backend(name).name.partition(":")[0] == name
 
@@ -251,7 +252,7 @@ def test_a_missing_library_is_told_with_the_line_that_installs_it():
         """
     )
     usable, *problems = said.stdout.splitlines()
-    assert usable == "['numpy']"
+    assert usable == "['numpy', 'python']"
     told = dict(line.split(" | ") for line in problems)
     assert told["cupy"].startswith("backend 'cupy': ")
     assert 'pip install "xcnn[cuda13]"' in told["cupy"]

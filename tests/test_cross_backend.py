@@ -23,6 +23,7 @@ from xcnn.layers import (
     ReLU,
     Sequential,
     Sum,
+    UntiedBias,
 )
 
 X, Y = stripes()
@@ -102,6 +103,7 @@ if "strict" in USABLE:
 LAYERS = {
     "Conv2D": lambda: Conv2D(2, 1),
     "Dense": lambda: Dense(2),
+    "UntiedBias": UntiedBias,
     "BatchNorm2D": BatchNorm2D,
     "GroupNorm": lambda: GroupNorm(1),
     "LayerNorm": LayerNorm,

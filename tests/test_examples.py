@@ -89,6 +89,21 @@ def test_show_gradients_agrees_with_a_difference(tmp_path):
     assert found == pytest.approx(gradient, rel=1e-2, abs=1e-4)
 
 
+def test_plain_python_learns_as_numpy_does(tmp_path):
+    out = run(tmp_path, "pure_python", "--epochs", "8", "--images", "200")
+    rows = re.findall(r"\n +\d+ +([\d.]+) +[\d.]+ s +([\d.]+) +[\d.]+ s", out)
+    losses = [(float(a), float(b)) for a, b in rows]
+    assert len(losses) == 8
+    assert all(a == pytest.approx(b, abs=1e-5) for a, b in losses)
+    assert losses[-1][0] < 0.5 * losses[0][0]
+    (by_hand,), (by_layer,) = (
+        numbers(r"bias -?[\d.]+: ([\d.]+)", out),
+        numbers(r"the layer says ([\d.]+)", out),
+    )
+    assert by_hand == pytest.approx(by_layer, abs=1e-6)
+    assert by_layer > 0
+
+
 def test_every_example_is_run_here():
     tested = set(re.findall(r'run\(tmp_path, "(\w+)"', Path(__file__).read_text(encoding="utf-8")))
     assert tested == {path.stem for path in (ROOT / "examples").glob("*.py")}

@@ -36,6 +36,7 @@ _BUILT_IN = {
     "cupy": "cupy",
     "torch": "torch",
     "array_api_strict": "strict",
+    "xcnn_python": "python",
 }  # owner -> name
 _plugins: dict[str, type[Backend]] = {}
 _opened: dict[str, Backend] = {}
@@ -97,9 +98,9 @@ def get_backend(name: str | Backend | None = None, /) -> Backend:
     Parameters
     ----------
     name : str, Backend or None
-        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"strict"``, ``"auto"`` or a
-        third party's; None: what new models use, by `use_backend`, else `set_backend`, else the environment
-        variable ``XCNN_BACKEND``, else NumPy.
+        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"torch"``, ``"torch:cuda"``, ``"strict"``, ``"python"``,
+        ``"auto"`` or a third party's; None: what new models use, by `use_backend`, else `set_backend`, else
+        the environment variable ``XCNN_BACKEND``, else NumPy.
 
     Returns
     -------
