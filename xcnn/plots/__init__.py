@@ -15,7 +15,28 @@ except ImportError as _error:
     ) from _error
 
 from xcnn.plots.classes import class_distribution, confusion_matrix
-from xcnn.plots.curves import learning_curves
-from xcnn.plots.images import kernels, predictions
+from xcnn.plots.curves import blocks, compare, learning_curves
+from xcnn.plots.grid import heat_map
+from xcnn.plots.histograms import histograms
+from xcnn.plots.images import misclassified, predictions
+from xcnn.plots.intervals import intervals
+from xcnn.plots.layers import feature_maps, kernels
+from xcnn.plots.reliability import reliability
+from xcnn.plots.settings import settings
 
-__all__ = ["class_distribution", "confusion_matrix", "kernels", "learning_curves", "predictions"]
+__all__ = [
+    "blocks",
+    "class_distribution",
+    "compare",
+    "confusion_matrix",
+    "feature_maps",
+    "heat_map",
+    "histograms",
+    "intervals",
+    "kernels",
+    "learning_curves",
+    "misclassified",
+    "predictions",
+    "reliability",
+    "settings",
+]

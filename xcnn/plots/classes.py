@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from xcnn.errors import DataError
-from xcnn.plots.style import BLUE, GREY, INK, VERMILION, Saved, figure, finish, labels_of, names_of, styled
+from xcnn.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    VERMILION,
+    Saved,
+    figure,
+    finish,
+    labels_of,
+    line_of,
+    names_of,
+    styled,
+)
 
 __all__ = ["class_distribution", "confusion_matrix"]
 
@@ -126,20 +140,22 @@ def _percent(value: float) -> str:
 
 
 @styled
-def class_distribution(data: Any, /, *, path: Saved = None) -> Figure:
+def class_distribution(data: Any, classes: Any = None, /, *, path: Saved = None) -> Figure:
     """Draw how many images each class has.
 
     Parameters
     ----------
-    data : DataSet
-        From `xcnn.data.load`.
+    data : DataSet, array (N,) or dict
+        From `xcnn.data.load`; or labels; or ``{"train": labels, "test": labels}``.
+    classes : sequence of str, optional
+        Their names; by default those of the data set, or their numbers.
     path : str or Path, optional
         Where to save it; the ending says in which format.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A pair of bars for each class.
+        A bar for each class and part.
 
     Raises
     ------
@@ -148,24 +164,46 @@ def class_distribution(data: Any, /, *, path: Saved = None) -> Figure:
     FileError
         If it cannot be saved.
     """
-    parts = [(name, labels_of(getattr(data, name).y, f"{name}.y")) for name in ("train", "test")]
-    names = names_of(data.classes, 1 + max(int(y.max()) for _, y in parts))
-    k = len(names)
-    made = figure(max(5.0, min(1.6 + 0.62 * k, 16.0)), 3.7)
-    axes = made.subplots()
-    for (name, y), colour, shift in zip(parts, (BLUE, VERMILION), (-0.21, 0.21), strict=True):
-        counts = np.bincount(y, minlength=k)
-        bars = axes.bar(np.arange(k) + shift, counts, 0.4, color=colour, label=f"{name} ({len(y):,} images)")
-        if k <= 12:
-            axes.bar_label(bars, fmt="{:,.0f}", fontsize=7.5, color=GREY, padding=2)
+    title = "Images in each class"
+    if hasattr(data, "train"):
+        title, classes = f"Classes of {data.name}", classes or data.classes
+        data = {name: getattr(data, name).y for name in ("train", "test")}
+    elif not isinstance(data, Mapping):
+        data = {"": data}
+    parts = {name: labels_of(labels, f"{name}.y" if name else "y") for name, labels in data.items()}
+    if not parts:
+        msg = "there are no labels; needed an array, or a dict of them"
+        raise DataError(msg, where="class_distribution")
+    names = names_of(classes, 1 + max(int(y.max()) for y in parts.values()))
+    k, wide = len(names), 0.84 / len(parts)
     long = max(map(len, names)) > 4
-    axes.set_xticks(np.arange(k), names, rotation=45 if long else 0, ha="right" if long else "center")
+    beside = len(parts) > 2 or k < 8  # the legend, where it would meet the title
+    made = figure(max(4.0, min(1.6 + 0.62 * k, 16.0)) + (2.0 if beside else 0.0), 3.7)
+    axes = made.subplots()
+    for i, (name, y) in enumerate(parts.items()):
+        counts = np.bincount(y, minlength=k)
+        label = f"{name} ({len(y):,} images)" if name else f"{len(y):,} images"
+        middle = np.arange(k) + wide * (i - 0.5 * (len(parts) - 1))
+        bars = axes.bar(middle, counts, 0.95 * wide, color=line_of(i)["color"], label=label)
+        if k <= 12 and (len(parts) < 3 or k <= 4):
+            axes.bar_label(
+                bars, fmt="{:,.0f}", fontsize=6.5 if len(parts) > 1 else 7.5, color=GREY, padding=2
+            )
+    every = 1 if k <= 40 else -(-k // 25)
+    places = np.arange(0, k, every)
+    axes.set_xticks(places, names[::every], rotation=45 if long else 0, ha="right" if long else "center")
+    if long:
+        for tick in axes.get_xticklabels():
+            tick.set_rotation_mode("anchor")
     axes.tick_params(axis="x", length=0, labelcolor=INK)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_ylabel("images")
-    axes.set_title(f"Classes of {data.name}")
+    axes.set_title(title)
     axes.margins(x=0.02)
     if k > 12:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
-    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+    corner = {"loc": "upper left"} if beside else {"loc": "lower right", "ncols": 2}
+    axes.legend(frameon=False, **corner, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     return finish(made, path)

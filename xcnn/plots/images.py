@@ -1,30 +1,33 @@
-"""Images and what a model takes them for; the kernels it learned."""
+"""Images and what a model takes them for."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from xcnn.errors import DataError, OptionError
+from xcnn.errors import DataError
 from xcnn.plots.style import (
     BLUE,
     GREY,
+    INK,
     VERMILION,
     Saved,
     figure,
     finish,
+    grid_of,
+    headline,
     labels_of,
     names_of,
+    probabilities_of,
     styled,
     to_host,
 )
 
-__all__ = ["kernels", "predictions"]
+__all__ = ["misclassified", "predictions"]
 
-_DIVERGING = LinearSegmentedColormap.from_list("signed", ["#003a63", BLUE, "#ffffff", VERMILION, "#7a3300"])
+_ANSWERS = 3  # classes whose probability is drawn
 
 
 @styled
@@ -62,21 +65,13 @@ def predictions(
     FileError
         If it cannot be saved.
     """
-    x, y, p = to_host(images), labels_of(y_true, "y_true"), to_host(proba)
-    p = p.reshape(len(p), -1)
-    p = np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
-    if x.ndim != 4 or not len(x) == len(y) == len(p):
-        shapes = f"images have shape {x.shape}, y_true {y.shape} and proba {p.shape}"
-        msg = f"{shapes}; needed (N, C, H, W), (N,), (N, K)"
-        raise DataError(msg, where="predictions")
-    names = names_of(classes, max(int(y.max()) + 1, p.shape[1]))
+    x, y, p, names = _together("predictions", images, y_true, proba, classes)
     guess = p.argmax(axis=1)
     sure = p[np.arange(len(p)), guess]
     wrong = guess != y
     order = np.concatenate(
-        [np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")],
-         np.flatnonzero(~wrong)[np.argsort(sure[~wrong], kind="stable")]]
-    )[:most]  # fmt: skip
+        [_surest(sure, np.flatnonzero(wrong)), _surest(sure, np.flatnonzero(~wrong))[::-1]]
+    )[:most]
     columns = min(8, len(order))
     rows = -(-len(order) // columns)
     made = figure(1.22 * columns + 0.2, 1.56 * rows + 0.55)
@@ -86,8 +81,25 @@ def predictions(
     for axes, n in zip(grid.flat, order, strict=False):
         _picture(axes, x[n], names[guess[n]], float(sure[n]), names[y[n]] if wrong[n] else None)
     told = _told(int(wrong.sum()), int(wrong[order].sum()), len(order))
-    made.suptitle(told, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    headline(made, told)
     return finish(made, path)
+
+
+def _together(
+    where: str, images: Any, y_true: Any, proba: Any, classes: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return images, classes, probabilities (N, K) and names on the host, refused if they do not fit."""
+    x, y, p = to_host(images), labels_of(y_true, "y_true"), probabilities_of(proba)
+    if x.ndim != 4 or not len(x) == len(y) == len(p):
+        shapes = f"images have shape {x.shape}, y_true {y.shape} and proba {p.shape}"
+        msg = f"{shapes}; needed (N, C, H, W), (N,), (N, K)"
+        raise DataError(msg, where=where)
+    return x, y, p, names_of(classes, max(int(y.max()) + 1, p.shape[1]))
+
+
+def _surest(sure: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return `rows`, the surest first."""
+    return rows[np.argsort(-sure[rows], kind="stable")]
 
 
 def _told(wrong: int, shown: int, images: int) -> str:
@@ -105,10 +117,7 @@ def _told(wrong: int, shown: int, images: int) -> str:
 def _picture(axes: Any, image: np.ndarray, guess: str, sure: float, true: str | None) -> None:
     """Draw one image; `true` is given where it is misclassified."""
     colour = BLUE if true is None else VERMILION
-    axes.set_axis_on()
-    axes.set_xticks([])
-    axes.set_yticks([])
-    _show(axes, image)
+    show_image(axes, image)
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color(colour)
@@ -120,10 +129,16 @@ def _picture(axes: Any, image: np.ndarray, guess: str, sure: float, true: str | 
 
 
 def _percent(p: float) -> str:
+    if 0 < p < 0.005:
+        return "< 0.01 %" if p < 0.0001 else f"{100 * p:.1g} %"
     return f"{100 * p:.0f} %" if p < 0.995 else f"{min(100 * p, 99.9):.1f} %" if p < 1 else "100 %"
 
 
-def _show(axes: Any, image: np.ndarray) -> None:
+def show_image(axes: Any, image: np.ndarray) -> None:
+    """Draw an image (C, H, W), uint8 or in [0, 1]: in colour if C is 3, else its first channel in grey."""
+    axes.set_axis_on()
+    axes.set_xticks([])
+    axes.set_yticks([])
     top = 255 if image.dtype == np.uint8 else 1.0
     if image.shape[0] == 3:
         axes.imshow(np.clip(np.moveaxis(image, 0, -1) / top, 0, 1), interpolation="nearest")
@@ -132,66 +147,84 @@ def _show(axes: Any, image: np.ndarray) -> None:
 
 
 @styled
-def kernels(model: Any, layer: Any = None, /, *, most: int = 64, path: Saved = None) -> Figure:
-    """Draw the kernels of a convolution.
+def misclassified(
+    images: Any, y_true: Any, proba: Any, classes: Any = None, /, *, most: int = 24, path: Saved = None
+) -> Figure:
+    """Draw misclassified images with the probabilities of the likeliest classes, the surest mistake first.
 
     Parameters
     ----------
-    model : Model
-        With a convolution.
-    layer : Layer or str, optional
-        Which, itself or by its name; by default the first.
+    images : array (N, C, H, W)
+        One or three channels, uint8 or in [0, 1].
+    y_true : array (N,) or (N, K)
+        Classes, or one-hot.
+    proba : array (N, K)
+        Probabilities; of a single column, that of class 1.
+    classes : sequence of str, optional
+        Their names; by default their numbers.
     most : int
-        How many filters at the most.
+        How many images at the most.
     path : str or Path, optional
         Where to save it; the ending says in which format.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A picture for each filter of its first channel, or of all three where there are three. On the scale
-        shared by all, white is zero, blue negative, orange positive.
+        Beside each image the three likeliest classes and the true one (blue, in bold), in per cent.
 
     Raises
     ------
-    OptionError
-        If there is no such convolution.
+    DataError
+        If the arrays do not go together.
     FileError
         If it cannot be saved.
+
+    See Also
+    --------
+    predictions : Right ones too, more to a page.
     """
-    found = [a for a in model.walk() if getattr(getattr(a, "w", None), "shape", ()) and len(a.w.shape) == 4]
-    chosen = [a for a in found if layer is None or a is layer or a.name == layer]
-    if not chosen:
-        msg = "the model has no convolution" if layer is None else f"the model has no convolution {layer!r}"
-        raise OptionError(msg, where="kernels")
-    w = model.backend.to_numpy(chosen[0].w.value)
-    count = min(most, len(w))
-    coloured = w.shape[1] == 3
-    columns = min(8, count)
-    rows = -(-count // columns)
-    made = figure(1.0 * columns + 1.1, 1.0 * rows + 0.6)
-    grid = made.subplots(rows, columns, squeeze=False)
-    top = float(np.abs(w[:count]).max()) or 1.0
-    shown: Any = None
+    x, y, p, names = _together("misclassified", images, y_true, proba, classes)
+    wrong = np.flatnonzero(p.argmax(axis=1) != y)
+    order = _surest(p.max(axis=1), wrong)[:most]
+    rows, columns = grid_of(max(len(order), 1), 4)
+    wide = 2.75 + min(0.065 * max(max(map(len, names)) - 4, 0), 1.5)
+    made = figure(wide * columns + 0.2, 1.2 * rows + 0.55)
+    grid = made.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 1.1] * columns)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, kernel in zip(grid.flat, w[:count], strict=False):
-        if coloured:
-            axes.imshow(0.5 + 0.5 * np.moveaxis(kernel, 0, -1) / top, interpolation="nearest")
-        else:
-            shown = axes.imshow(kernel[0], cmap=_DIVERGING, vmin=-top, vmax=top, interpolation="nearest")
-    size = " x ".join(map(str, w.shape[2:]))
-    which = " (grey is zero)" if coloured else "" if w.shape[1] == 1 else f", channel 0 of {w.shape[1]}"
-    number = f"{count}" if count == len(w) else f"{count} of {len(w)}"
-    made.suptitle(
-        f"{number} kernels of {size}{which}: {chosen[0].label}",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-        fontweight="bold",
-    )
-    if shown is not None:
-        bar = made.colorbar(shown, ax=list(grid.flat), shrink=0.9, pad=0.02, aspect=25)
-        bar.set_label("weight", color=GREY)
-        bar.outline.set_visible(False)
+    pairs = grid.reshape(-1, 2)
+    for (left, right), n in zip(pairs, order, strict=False):
+        show_image(left, x[n])
+        for spine in left.spines.values():
+            spine.set_visible(False)
+        _answers(right, p[n], int(y[n]), names)
+    share = f"{len(wrong):,} of {len(y):,} images misclassified ({100 * len(wrong) / len(y):.1f} %)"
+    shown = "" if len(order) == len(wrong) else f"; the {len(order)} surest"
+    if not len(order):
+        grid[0, 0].text(0, 0.5, "every image is right", color=GREY)
+    headline(made, share + shown)
     return finish(made, path)
+
+
+def _answers(axes: Any, p: np.ndarray, true: int, names: tuple[str, ...]) -> None:
+    """Draw the largest probabilities, and that of the true class, as bars."""
+    likeliest = [*np.argsort(-p, kind="stable")[: min(_ANSWERS, len(p))]]
+    if true not in likeliest:
+        likeliest.append(true)
+    axes.set_axis_on()
+    values = [p[k] if k < len(p) else 0.0 for k in likeliest]
+    colours = [BLUE if k == true else VERMILION if i == 0 else "#b5b5b5" for i, k in enumerate(likeliest)]
+    inks = [GREY if colour == "#b5b5b5" else colour for colour in colours]
+    axes.barh(range(len(values)), values, 0.62, color=colours)
+    for i, (k, value) in enumerate(zip(likeliest, values, strict=True)):
+        weight = "bold" if k == true else "normal"
+        axes.text(value + 0.04, i, _percent(value), va="center", fontsize=8, color=inks[i], weight=weight)
+    axes.set_yticks(range(len(values)), [names[k] for k in likeliest])
+    for label, k in zip(axes.get_yticklabels(), likeliest, strict=True):
+        label.set(fontsize=8.5 if max(map(len, names)) < 10 else 7, weight="bold" if k == true else "normal")
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_xlim(0, 1.75)
+    axes.set_ylim(max(len(values), 4) - 0.5, -0.5)
+    axes.set_xticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -6,10 +6,11 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from xcnn.errors import DataError, FileError
@@ -18,11 +19,17 @@ __all__ = [
     "BLUE",
     "GREY",
     "INK",
+    "RISING",
+    "SIGNED",
     "VERMILION",
     "figure",
     "finish",
+    "grid_of",
+    "headline",
     "labels_of",
+    "line_of",
     "names_of",
+    "probabilities_of",
     "styled",
     "to_host",
 ]
@@ -30,6 +37,20 @@ __all__ = [
 # Okabe and Ito, "Color universal design", 2008.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 INK, GREY = "#222222", "#6b6b6b"
+RISING = LinearSegmentedColormap.from_list("rising", ["#f1f6fa", "#b9d7ea", "#5ba3d0", BLUE, "#003a63"])
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#003a63", BLUE, "#ffffff", VERMILION, "#7a3300"])
+_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", INK, "#E69F00", "#56B4E9")
+_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (1.5, 1.2)),
+    (0, (9, 1.5)),
+    (0, (3, 1.2, 1, 1.2, 1, 1.2)),
+    (0, (2.5, 2.5)),
+)
+
+T = TypeVar("T")
 
 Saved: TypeAlias = str | os.PathLike[str] | None  # where a figure is saved
 
@@ -57,11 +78,11 @@ _STYLE: Any = {
 _DPI = 160
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., T]) -> Callable[..., T]:
     """Give the drawing function `draw` the style of this house."""
 
     @functools.wraps(draw)
-    def drawn(*args: Any, **options: Any) -> Figure:
+    def drawn(*args: Any, **options: Any) -> T:
         with matplotlib.rc_context(_STYLE):
             return draw(*args, **options)
 
@@ -90,6 +111,26 @@ def figure(width: float, height: float) -> Figure:
     return made
 
 
+def headline(made: Figure, text: str) -> None:
+    """Write `text` above the whole figure, and widen that if it is too long."""
+    made.suptitle(text, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    width, height = made.get_size_inches()
+    made.set_size_inches(max(width, 0.1 * len(text) + 0.2), height)
+
+
+def line_of(i: int) -> dict[str, Any]:
+    """Return colour and dashes of the i-th of several lines; 49 differ, and any 7 in a row in both."""
+    turn, place = divmod(i, len(_COLOURS))
+    return {"color": _COLOURS[place], "linestyle": _DASHES[(place + turn) % len(_DASHES)]}
+
+
+def grid_of(count: int, most: int) -> tuple[int, int]:
+    """Return the rows and columns for `count` panels, `most` beside one another, with few left empty."""
+    columns = min(most, count)
+    rows = -(-count // columns)
+    return rows, -(-count // rows)
+
+
 def to_host(a: Any) -> np.ndarray:
     """Return `a`, an array of any library or a list, as a NumPy array."""
     if isinstance(a, np.ndarray):
@@ -111,6 +152,13 @@ def labels_of(labels: Any, what: str) -> np.ndarray:
         msg = f"{what} has shape {np.shape(labels)} and dtype {a.dtype}; needed classes (N,), from 0 up"
         raise DataError(msg, where="xcnn.plots")
     return a.astype(np.int64)
+
+
+def probabilities_of(proba: Any) -> np.ndarray:
+    """Return probabilities (N, K): of a single column, that of class 1, both classes."""
+    p = to_host(proba)
+    p = p.reshape(len(p), -1)
+    return np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
 
 
 def names_of(classes: Any, least: int) -> tuple[str, ...]:
