@@ -6,9 +6,11 @@ import importlib
 from typing import Any
 
 from xcnn import (
+    calibration,
     callbacks,
     data,
     errors,
+    explain,
     initializers,
     layers,
     losses,
@@ -26,6 +28,7 @@ from xcnn.backend import (
     set_backend,
     use_backend,
 )
+from xcnn.diagnosis import diagnose
 from xcnn.errors import (
     BackendError,
     ConfigError,
@@ -68,9 +71,12 @@ __all__ = [
     "Trainer",
     "available_backends",
     "backend_problems",
+    "calibration",
     "callbacks",
     "data",
+    "diagnose",
     "errors",
+    "explain",
     "get_backend",
     "get_num_threads",
     "gradcheck",

@@ -15,11 +15,13 @@ from xcnn.types import Array, Pair
 
 if TYPE_CHECKING:
     from xcnn.build import Make
+    from xcnn.explain import Explanation
     from xcnn.state import Parameter
 
 __all__ = ["Layer", "Pass", "watch"]
 
 Shape = tuple[int, ...]
+UNBUILT = "it is not built; needed xcnn.Model([...], input_shape), which builds its layers"
 
 _watcher: ContextVar[Callable[[Layer, str, Any], None] | None] = ContextVar("watcher", default=None)
 
@@ -63,8 +65,7 @@ def _frame_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
         except AttributeError as error:
             if self.maker is not None or error.obj is not self:
                 raise
-            msg = "it is not built; needed xcnn.Model([...], input_shape), which builds its layers"
-            raise Error(msg, where=self.label) from error
+            raise Error(UNBUILT, where=self.label) from error
         tell = _watcher.get()
         if tell is not None:
             tell(self, "forward", y)
@@ -266,3 +267,20 @@ class Layer(_Place):
             ((rows, columns) seen, (rows, columns) apart); None: it sees everything.
         """
         return (1, 1), (1, 1)
+
+    def explain(self, x: Array, /) -> Explanation:
+        """Show by numbers what this layer, once built, does with one input: ``print(layer.explain(x))``.
+
+        Parameters
+        ----------
+        x : array (C, H, W) or (1, C, H, W)
+            What it is given; of any backend.
+
+        Returns
+        -------
+        Explanation
+            Of the strongest output, and of its gradient; ``.at(filter, row, column)`` explains another.
+        """
+        from xcnn.explain import explain_layer
+
+        return explain_layer(self, x)

@@ -259,6 +259,25 @@ class Model(Predictor):
 
         return evaluate(self, x, y, **options)
 
+    def explain(self, x: Any, /, *, label: Any = None, pixel: Any = None, channel: int | None = None) -> Any:
+        """Show, layer by layer, what happened to one image: ``print(model.explain(x))``.
+
+        Parameters
+        ----------
+        x : array (C, H, W) or (1, C, H, W)
+            One image.
+        label, pixel, channel
+            See `xcnn.explain.explain_model`.
+
+        Returns
+        -------
+        ModelExplanation
+            ``.layers[i]`` explains a layer; ``.plot()`` draws it, ``.animate(path)`` writes a GIF.
+        """
+        from xcnn.explain import explain_model
+
+        return explain_model(self, x, label=label, pixel=pixel, channel=channel)
+
     def save(self, path: str | Path, /) -> None:
         """Write the model to one file that loads on any backend. See `xcnn.load`.
 
