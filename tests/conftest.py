@@ -23,7 +23,7 @@ import pytest  # noqa: E402
 from xcnn.backend import Backend, available_backends, backend_problems, get_backend  # noqa: E402
 from xcnn.types import Namespace  # noqa: E402
 
-BUILT_IN = ("numpy", "strict", "torch", "cupy")
+BUILT_IN = ("numpy", "strict", "torch", "cupy", "python")
 REQUIRED = tuple(name.strip() for name in os.environ.get("XCNN_TEST_BACKENDS", "").split(",") if name.strip())
 USABLE = tuple(available_backends())
 TESTED = tuple(name for name in dict.fromkeys((*BUILT_IN, *REQUIRED)) if name in (*USABLE, *REQUIRED))

@@ -23,7 +23,17 @@ FLOORS = (
     ("xcnn.build", "xcnn.layers"),
     ("xcnn.labels", "xcnn.losses", "xcnn.optim", "xcnn.schedules", "xcnn.metrics"),
     ("xcnn.plan", "xcnn.predict", "xcnn.summary", "xcnn.model"),
-    ("xcnn.training", "xcnn.callbacks", "xcnn.gradcheck", "xcnn.io", "xcnn.plots"),
+    ("xcnn.calibration", "xcnn.diagnosis"),
+    (
+        "xcnn.training",
+        "xcnn.callbacks",
+        "xcnn.explain",
+        "xcnn.gradcheck",
+        "xcnn.io",
+        "xcnn.plots",
+        "xcnn.search",
+    ),
+    ("xcnn.reproduce",),
     ("xcnn",),
     ("xcnn.cli", "xcnn.__main__"),
 )
@@ -35,6 +45,8 @@ UPWARD = {
     ("xcnn.layer", "xcnn.build"): "the type of `make`",
     ("xcnn.model", "xcnn.training"): "Model.fit and Model.evaluate are there for convenience",
     ("xcnn.model", "xcnn.io"): "so is Model.save",
+    ("xcnn.model", "xcnn.explain"): "so is Model.explain",
+    ("xcnn.layer", "xcnn.explain"): "so is Layer.explain",
 }
 
 CORE = {"numpy", "numba", "llvmlite"} | {
@@ -44,7 +56,7 @@ CORE = {"numpy", "numba", "llvmlite"} | {
     "pydantic_core",
     "safetensors",
 }
-APP = {"sklearn", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
+APP = {"sklearn", "markdown_it", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
 
 
 class Import(NamedTuple):

@@ -15,7 +15,7 @@ import pytest
 import xcnn
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"xcnn", "xcnn_numpy", "xcnn_cupy", "xcnn_torch", "xcnn_strict"}
+PACKAGES = {"xcnn", "xcnn_numpy", "xcnn_cupy", "xcnn_torch", "xcnn_strict", "xcnn_python"}
 HEAVY = {"torch", "cupy", "array_api_strict", "sklearn", "scipy", "matplotlib", "typer", "rich", "pydantic"}
 
 
@@ -45,7 +45,15 @@ def test_wheel_holds_every_file_of(package, wheel):
     files = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {path.relative_to(source.parent).as_posix() for path in files}
     assert f"{package}/py.typed" in expected
-    assert {name for name in wheel.namelist() if name.startswith(f"{package}/")} == expected
+    held = {name for name in wheel.namelist() if name.startswith(f"{package}/")}
+    assert {name for name in held if not name.startswith("xcnn/reproduce/examples/")} == expected
+
+
+@pytest.mark.parametrize("room", ["configs", "reports"])
+def test_wheel_holds_every_experiment(room, wheel):
+    files = {path.name for path in (ROOT / "examples" / room).iterdir()}
+    held = f"xcnn/reproduce/examples/{room}/"
+    assert {name.removeprefix(held) for name in wheel.namelist() if name.startswith(held)} == files
 
 
 def test_wheel_states_what_it_needs(wheel, project):

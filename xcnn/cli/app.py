@@ -13,6 +13,8 @@ from xcnn.cli.console import DebugOption, commanded
 from xcnn.cli.doctor import doctor
 from xcnn.cli.evaluate import evaluate
 from xcnn.cli.predict import predict
+from xcnn.cli.reproduce import reproduce
+from xcnn.cli.search import search
 from xcnn.cli.train import train
 
 __all__ = ["app", "options", "schema"]
@@ -64,7 +66,9 @@ def _add(command: Callable[..., None], name: str, short: str) -> None:
 
 
 _add(train, "train", "Train a model, and show what it learned.")
+_add(search, "search", "Train a model for each point of a grid, and keep the best.")
 _add(evaluate, "test", "Measure a model on the test images of a data set.")
 _add(predict, "predict", "Say what images show.")
+_add(reproduce, "reproduce", "Run the experiments of five reports again.")
 _add(doctor, "doctor", "Say what works on this machine, and what mends what does not.")
 _add(schema, "schema", "Print the JSON Schema of a configuration, for editors.")
