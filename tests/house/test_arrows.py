@@ -33,8 +33,8 @@ FLOORS = (
         "xcnn.plots",
         "xcnn.search",
     ),
-    ("xcnn.reproduce",),
     ("xcnn",),
+    ("xcnn.reproduce",),
     ("xcnn.cli", "xcnn.__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}

@@ -81,7 +81,9 @@ def heat_map(
     decades = smallest and 0 < 10 * low < high
     legible = max(table.shape) <= _MOST_NUMBERS
     width, height = _size(down, across, legible)
-    made = figure(max(width, 0.1 * len(title or "") + 1.0), height)
+    write = _writer(low, high, decades)
+    told = f"best: {write(table[best])}{unit} at {row_name} {down[best[0]]}, {column_name} {across[best[1]]}"
+    made = figure(max(width, 0.1 * len(title or "") + 1.0, 0.075 * len(told) + 1.0), height)
     axes = made.subplots()
     shown = axes.imshow(
         np.ma.masked_array(table, ~known),
@@ -90,7 +92,6 @@ def heat_map(
         aspect="auto",
         interpolation="nearest",
     )
-    write = _writer(low, high, decades)
     for i, j in np.ndindex(table.shape):
         if not known[i, j]:
             axes.add_patch(_cell(i, j, facecolor="#f4f4f4", edgecolor="#c9c9c9", linewidth=0, hatch="////"))
@@ -98,11 +99,11 @@ def heat_map(
             _number(axes, i, j, write(table[i, j]), shown.to_rgba(table[i, j]), bold=(i, j) == best)
     axes.add_patch(_cell(*best, fill=False, edgecolor=VERMILION, linewidth=2.8, zorder=5, clip_on=False))
     _frame(axes, (row_name, down), (column_name, across))
-    told = f"best: {write(table[best])}{unit} at {row_name} {down[best[0]]}, {column_name} {across[best[1]]}"
-    axes.set_title(title or "", pad=25 if title else 9)
-    axes.annotate(
+    axes.set_title(title or " ", pad=25 if title else 9)
+    note = axes.annotate(
         told, (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", size=9, color=GREY
     )
+    note.set_in_layout(False)  # it may reach over the colour bar
     if high > low:
         _scale(made, axes, shown, f"{name}, logarithmic" if decades else name, unit)
     return finish(made, path)

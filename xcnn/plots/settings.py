@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from xcnn.errors import DataError
 from xcnn.plots.grid import heat_map
-from xcnn.plots.style import BLUE, GREY, INK, VERMILION, Saved, figure, finish, grid_of, styled
+from xcnn.plots.style import BLUE, GREY, INK, RISING, VERMILION, Saved, figure, finish, grid_of, styled
 
 __all__ = ["settings"]
 
-_BETTER = LinearSegmentedColormap.from_list("better", ["#f1f6fa", "#b9d7ea", "#5ba3d0", BLUE, "#003a63"])
 _MOST_PANELS = 24
 _MOST_TICKS = 12  # values of a setting that are all named
 _MOST_NUMBERS = 12  # rows or columns; with more, cells of one of many heat maps are too small for numbers
@@ -268,7 +267,7 @@ def _multiples(
 
 def _panel(axes: Any, table: np.ndarray, norm: Normalize, told: _Measure) -> Any:
     """Draw one of many heat maps, and return its image."""
-    colours = _BETTER.reversed() if told.smallest else _BETTER
+    colours = RISING.reversed() if told.smallest else RISING
     image = axes.imshow(np.ma.masked_invalid(table), cmap=colours, norm=norm, aspect="auto")
     for i, j in np.ndindex(table.shape):
         if np.isnan(table[i, j]):

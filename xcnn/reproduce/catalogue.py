@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
@@ -164,6 +163,8 @@ def _machine() -> str:
     """Return where this runs, and with what."""
     import numpy
 
+    import xcnn
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = f"xcnn {version('xcnn')}, NumPy {numpy.__version__}, Python {platform.python_version()}"
+    versions = f"xcnn {xcnn.__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}"
     return f"{versions}; {cores} cores, {platform.machine()}, {platform.system()}."

@@ -1,7 +1,8 @@
-"""Grids of two settings, each point a training, as report 001 drew them."""
+"""Grids of two settings, each point a training, as report 001 drew them; a point counts at its best epoch."""
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,11 +86,13 @@ class Grid(Experiment):
         config = lab.prepare(RunConfig.from_dict(place(self.config.to_dict(), panel.set)))
         lab.tell(f"{name}, {len(points)} trainings")
         found = search(config, points, progress=False)
-        if len(found.trials) < len(points):
+        if found.interrupted:
             raise KeyboardInterrupt
         shape = len(rows), len(columns)
-        held = np.array([_last(trial, "val_accuracy") for trial in found.trials]).reshape(shape)
-        trained = np.array([_last(trial, "accuracy") for trial in found.trials]).reshape(shape)
+        held = np.array([nan if trial.score is None else trial.score for trial in found.trials]).reshape(
+            shape
+        )
+        trained = np.array([trial.last.get("accuracy", nan) for trial in found.trials]).reshape(shape)
         names = {"row_name": self.rows.name, "column_name": self.columns.name}
         result.pictures[f"{name}: accuracy in validation"] = plots.heat_map(
             held, rows, columns, **names, measure="val_accuracy", title=name
@@ -119,7 +122,7 @@ class Grid(Experiment):
                     len(best.train.y),
                 )
             )
-        tested = best.history["test_accuracy"][-1]
+        tested = best.at_choice("test_accuracy")
         result.rows.append(
             accuracy_row(
                 f"{name}: that point, on {len(best.test.y):,} test images", None, [tested], len(best.test.y)
@@ -132,12 +135,12 @@ class Grid(Experiment):
         result.numbers[name] = {
             "rows": rows,
             "columns": columns,
-            "val_accuracy": held.tolist(),
-            "accuracy": trained.tolist(),
+            "val_accuracy": _plain(held),
+            "accuracy": _plain(trained),
             "test_accuracy_of_best": tested,
         }
 
 
-def _last(trial: Any, measure: str) -> float:
-    """Return what a trial measured after its last epoch; NaN for one that failed."""
-    return float("nan") if trial.error else trial.history[measure][-1]
+def _plain(grid: np.ndarray) -> list[list[float | None]]:
+    """Return a grid as JSON has it: None where a training failed."""
+    return [[None if np.isnan(value) else float(value) for value in row] for row in grid]

@@ -69,7 +69,9 @@ def write_page(
     text = "\n".join(parts)
     write_atomically(folder / "report.md", text.encode())
     write_atomically(folder / "report.html", _to_html(folder, text).encode())
-    write_atomically(folder / "results.json", (json.dumps(_numbers(done), indent=1) + "\n").encode())
+    write_atomically(
+        folder / "results.json", (json.dumps(_numbers(done), indent=1, allow_nan=False) + "\n").encode()
+    )
 
 
 def _head(done: Sequence[tuple[Experiment, Outcome]], machine: str, quick: bool) -> str:
