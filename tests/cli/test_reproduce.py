@@ -24,7 +24,7 @@ def tiny(monkeypatch, tmp_path, config):
     }
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "000-tiny.json").write_text(json.dumps(content))
-    monkeypatch.setattr(catalogue, "folder", lambda: tmp_path / "experiments")
+    monkeypatch.setattr(catalogue, "experiments_folder", lambda: tmp_path / "experiments")
     experiments.cache_clear()
     yield
     experiments.cache_clear()

@@ -11,9 +11,12 @@ from xcnn.reproduce import Result, experiments, reproduce
 @pytest.mark.parametrize("name", experiments())
 def test_experiment_runs_small(name, tmp_path):
     e = experiments()[name]
-    data = {"000-cifar10": "cifar10", "002-optdigits": "optdigits"}.get(
-        name, "cifar10" if "cifar10" in name else "mnist"
+    configs = (
+        [e.config]
+        if hasattr(e, "config")
+        else [run.config for run in (e.runs.values() if hasattr(e, "runs") else [e.run])]
     )
+    (data,) = {config.data.name for config in configs}
     if xcnn.data.available()[data] is None:
         pytest.skip(f"{data} is neither in XCNN_DATA nor in the cache: {name} is not run")
     found = reproduce([name], tmp_path, quick=True)[name]

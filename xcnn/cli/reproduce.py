@@ -69,6 +69,7 @@ def reproduce(
     shown = sys.stderr.isatty()
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("", total=len(chosen))
+        done: dict[str, Outcome] = {}
 
         def tell(e: Experiment, what: str) -> None:
             bar.update(task, description=f"{e.name}: {what}")
@@ -77,17 +78,26 @@ def reproduce(
 
         def after(e: Experiment, found: Outcome) -> None:
             bar.advance(task)
+            done[e.name] = found
             _show(e, found)
 
-        done = run_again(names, folder, quick=quick, tell=tell, after=after)
+        try:
+            run_again(names, folder, quick=quick, tell=tell, after=after)
+        finally:
+            bar.stop()
+            if done:
+                _say_what_is_written(folder)
+    failed = [name for name, found in done.items() if isinstance(found, Error)]
+    if failed:
+        complain(f"could not be run: {', '.join(failed)}")
+        raise typer.Exit(1)
+
+
+def _say_what_is_written(folder: Path) -> None:
     say(f"Written to {folder}:")
     say(f"  {'report.html':22}all figures, tables and pictures in one file")
     say(f"  {'report.md':22}the same in Markdown, with figures/")
     say(f"  {'results.json':22}the numbers")
-    failed = [e for e, found in done.items() if isinstance(found, Error)]
-    if failed:
-        complain(f"could not be run: {', '.join(failed)}")
-        raise typer.Exit(1)
 
 
 def _list() -> None:

@@ -17,10 +17,10 @@ from xcnn.errors import ConfigError, Error, OptionError, suggest
 from xcnn.io.json_text import read_json
 from xcnn.reproduce.baselines import Baselines
 from xcnn.reproduce.confidence import Confidence
-from xcnn.reproduce.experiment import Experiment, folder
+from xcnn.reproduce.experiment import Experiment, experiments_folder
 from xcnn.reproduce.grids import Grid
 from xcnn.reproduce.initialisation import Initialisation
-from xcnn.reproduce.page import Outcome, write_page
+from xcnn.reproduce.page import Outcome, draw, write_page
 from xcnn.reproduce.runs import Runs
 from xcnn.reproduce.training import Lab
 
@@ -76,8 +76,10 @@ def experiments() -> MappingProxyType[str, Experiment]:
     FileError, ConfigError
         If one cannot be read.
     """
-    found = sorted((read_experiment(path) for path in folder().glob("*.json")), key=lambda e: e.order)
-    return MappingProxyType({e.name: e for e in found})
+    found = sorted(
+        (read_experiment(path) for path in experiments_folder().glob("*.json")), key=lambda e: e.order
+    )
+    return MappingProxyType({e.name: e for e in sorted(found, key=lambda e: e.order)})
 
 
 def choose(names: Iterable[str], /) -> list[Experiment]:
@@ -143,18 +145,20 @@ def reproduce(
         If the page cannot be written.
     """
     done: list[tuple[Experiment, Outcome]] = []
-    for experiment in choose(names):
+    chosen, folder, machine = choose(names), Path(target), _machine()
+    for experiment in chosen:
         start = time.perf_counter()
         try:
             result = experiment.perform(Lab(quick, functools.partial(tell, experiment)))
             result.seconds = time.perf_counter() - start
             if quick:
                 result.rows = [replace(row, verdict="quick run") for row in result.rows]
+            draw(folder, experiment, result)
             found: Outcome = result
         except Error as error:
             found = error
         done.append((experiment, found))
-        write_page(Path(target), done, machine=_machine(), quick=quick)
+        write_page(folder, done, machine=machine, quick=quick, missing=chosen[len(done) :])
         after(experiment, found)
     return {e.name: found for e, found in done}
 

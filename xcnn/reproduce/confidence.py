@@ -9,8 +9,9 @@ from pydantic import Field
 
 from xcnn.calibration import calibrate, expected_calibration_error
 from xcnn.layers import Dense
+from xcnn.losses import CrossEntropy
 from xcnn.reproduce.experiment import Experiment, Run
-from xcnn.reproduce.result import Reported, Result, Row, accuracy_row, percent, table
+from xcnn.reproduce.result import Reported, Result, Row, accuracy_row, claim_row, percent, table
 from xcnn.reproduce.training import Lab, Trained, train
 
 __all__ = ["Confidence"]
@@ -25,10 +26,13 @@ class Confidence(Experiment):
     ----------
     runs : dict
         By name; each with images to validate on, by which the temperature is fitted.
+    early : (int, float), optional
+        After how many blocks of images the report has which training error.
     """
 
     kind: ClassVar[str] = "confidence"
     runs: dict[str, Run] = Field(min_length=2)
+    early: tuple[int, float] | None = None
 
     def figures(self) -> dict[str, Reported]:
         """Return the report's figures by what they measure."""
@@ -46,13 +50,14 @@ class Confidence(Experiment):
             lab.tell(f"{name}, one image at a time")
             trained = done[name] = train(lab.prepare(run.config))
             measured[name] = _measure(trained)
-            tested = [trained.at_choice("test_accuracy")]
+            tested = [trained.measured("test_accuracy")[0]]
             timing = {"seconds": trained.seconds, "rate": trained.rate}
             reported, n = run.reported.get("test_accuracy"), len(trained.test.y)
             result.rows.append(
                 accuracy_row(f"{name}, accuracy on the test images", reported, tested, n, **timing)
             )
         result.rows.append(_judge(done, measured))
+        result.rows += [_early_error(done, *self.early)] if self.early else []
         result.notes.append(_table(done, measured))
         result.pictures["Training loss per block of 250 images"] = plots.blocks(
             {name: trained.history for name, trained in done.items()}
@@ -89,9 +94,10 @@ def _measure(trained: Trained) -> dict[str, Any]:
 
 
 def _largest_logit(trained: Trained) -> float:
-    """Return the mean over images of the largest logit less the mean of its image."""
-    proba = np.maximum(trained.probabilities(), np.finfo(np.float32).tiny)
-    logits = np.log(proba)
+    """Return the mean over test images of the largest logit less the mean of its image."""
+    model = trained.model
+    head, _ = model.head(CrossEntropy())
+    logits = np.asarray(model.backend.to_numpy(head.forward(model.accept(trained.test.x))[0]), np.float64)
     return float((logits.max(axis=1) - logits.mean(axis=1)).mean())
 
 
@@ -102,25 +108,36 @@ def _has_hidden(trained: Trained) -> bool:
 
 def _judge(done: dict[str, Trained], measured: dict[str, dict[str, Any]]) -> Row:
     """Compare the networks with a hidden sigmoid layer with those without, by their confidence when wrong."""
-    means = {}
+    certain = {}
     for hidden in (False, True):
-        values = [
-            measured[name]["confidence when wrong"] for name in done if _has_hidden(done[name]) == hidden
+        shares = [
+            found["certain when wrong"]
+            for name, found in measured.items()
+            if hidden == _has_hidden(done[name])
         ]
-        means[hidden] = float(np.mean(values))
-    ours = f"without: {percent(means[False], 1)} sure when wrong; with: {percent(means[True], 1)}"
-    return Row(
-        "overconfidence with and without a hidden sigmoid layer",
-        "without one the confidence is close to 100 %, even when wrong; with one it varies",
-        ours,
-        "-",
-        "confirmed" if means[False] > means[True] else "not confirmed",
+        certain[hidden] = float(np.mean(shares))
+    found = (
+        f"of the wrong answers, {percent(certain[False], 1)} are over {percent(_SURE, 0)} sure without one"
     )
+    found += f", {percent(certain[True], 1)} with one"
+    claim = "without one, close to 100 % sure even when wrong; with one, the confidence varies"
+    confirmed = certain[False] > 0.5 > certain[True]
+    return claim_row("overconfidence with and without a hidden sigmoid layer", claim, found, confirmed)
+
+
+def _early_error(done: dict[str, Trained], blocks: int, reported: float) -> Row:
+    """Compare the training error of the first blocks with the report's."""
+    found = {name: trained.history.blocks[:blocks] for name, trained in done.items()}
+    last = {name: losses[-1] for name, losses in found.items() if losses}
+    told = ", ".join(f"{name} {loss:.2f}" for name, loss in last.items())
+    confirmed = bool(last) and min(last.values()) <= reported
+    what = f"training error (cross-entropy) in block {blocks}"
+    return claim_row(what, f"{reported:g}", told or "-", confirmed)
 
 
 def _table(done: dict[str, Trained], measured: dict[str, dict[str, Any]]) -> str:
     heading = [
-        "",
+        "network",
         "hidden sigmoid layer",
         "mean confidence",
         "when wrong",

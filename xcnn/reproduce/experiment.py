@@ -12,7 +12,7 @@ from xcnn.io.config import load_config
 from xcnn.reproduce.result import Reported, Result
 from xcnn.reproduce.training import Lab
 
-__all__ = ["ConfigFile", "Experiment", "Run"]
+__all__ = ["ConfigFile", "Experiment", "Run", "experiments_folder"]
 
 
 def _load(path: Any, info: ValidationInfo) -> Any:
@@ -37,14 +37,17 @@ class Run(_Part):
         What is trained; a file beside the experiment's.
     reported : dict
         The report's figures by name: test_accuracy, val_accuracy, accuracy (on the training images).
-    precision, recall : list of float, optional
-        The report's, of each class.
+    goal : dict
+        By the same names, what we set out to reach where the report has no figure.
+    precision, recall : list of float
+        The report's, of each class, if it has them.
     """
 
     config: ConfigFile
     reported: dict[str, Reported] = {}
-    precision: list[float] | None = None
-    recall: list[float] | None = None
+    goal: dict[str, float] = {}
+    precision: list[float] = []
+    recall: list[float] = []
 
 
 class Experiment(_Part):
@@ -106,7 +109,7 @@ class Experiment(_Part):
         return self.report, self.name
 
 
-def folder() -> Path:
+def experiments_folder() -> Path:
     """Return where the experiments of the reports lie: in a checkout, or in an installed package."""
     here = Path(__file__).parent
     checkout = here.parents[1] / "examples" / "reports"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import nan
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from xcnn.errors import Error
 from xcnn.io.config import RunConfig
 from xcnn.reproduce.experiment import ConfigFile, Experiment
-from xcnn.reproduce.result import Reported, Result, accuracy_row, percent, table
-from xcnn.reproduce.training import Lab, train
+from xcnn.reproduce.result import Reported, Result, Row, accuracy_row, percent, table
+from xcnn.reproduce.training import Lab, Trained, train
 from xcnn.search import search
 from xcnn.search.grid import place
 
 __all__ = ["Grid"]
+
+_BEST = {
+    "val_accuracy": "best of the grid in validation",
+    "accuracy": "best of the grid on the training images",
+}
 
 
 class Axis(BaseModel):
@@ -32,14 +39,15 @@ class Axis(BaseModel):
 
 
 class Panel(BaseModel):
-    """One grid: what is `set` in it throughout, and the best accuracies that the report gives for it."""
+    """One grid: what is `set` in it throughout, and the figures of its best points, by who has them.
+
+    The report itself is "report"; `at` is where in the grid it has its best.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     set: dict[str, Any] = {}
-    reported: Reported = None
+    reported: dict[str, dict[Literal["val_accuracy", "accuracy"], Reported]] = {}
     at: str = ""
-    others: dict[str, Reported] = {}
-    training: Reported = None
 
 
 class Grid(Experiment):
@@ -53,8 +61,8 @@ class Grid(Experiment):
         The two settings.
     panels : dict
         By name: what else is set, and the report's best.
-    row_note : str
-        What the accuracy of each row, at its best column, shows.
+    note : str
+        What the best accuracy of each row shows.
     """
 
     kind: ClassVar[str] = "grid"
@@ -62,83 +70,106 @@ class Grid(Experiment):
     rows: Axis
     columns: Axis
     panels: dict[str, Panel] = Field(min_length=1)
-    row_note: str = ""
+    note: str = ""
 
     def figures(self) -> dict[str, Reported]:
         """Return the report's figures by what they measure."""
-        found = {f"{name}: best of the grid": panel.reported for name, panel in self.panels.items()}
-        for name, panel in self.panels.items():
-            found |= {f"{name}: best of the grid, {other}": figure for other, figure in panel.others.items()}
-        return found
+        return {
+            f"{name}, {who}: {_BEST[measure]}": figure
+            for name, panel in self.panels.items()
+            for who, figures in panel.reported.items()
+            for measure, figure in figures.items()
+        }
 
     def perform(self, lab: Lab, /) -> Result:
         """Train every point of every panel."""
         result = Result()
         for name, panel in self.panels.items():
-            self._panel(name, panel, lab, result)
+            config = lab.prepare(RunConfig.from_dict(place(self.config.to_dict(), panel.set)))
+            rows, columns = self.rows.some(lab.quick), self.columns.some(lab.quick)
+            lab.tell(f"{name}, {len(rows) * len(columns)} trainings")
+            trials, failed = self._train(config, rows, columns)
+            held = _grid(trials, lambda trial: trial.score)
+            trained = _grid(trials, lambda trial: trial.last.get("accuracy"))
+            self._draw(name, panel, held, trained, (rows, columns), result)
+            best = divmod(int(np.nanargmax(held)), len(columns))
+            at = {self.rows.path: rows[best[0]], self.columns.path: columns[best[1]]}
+            chosen = train(RunConfig.from_dict(place(config.to_dict(), at)))
+            tops = {"val_accuracy": float(held[best]), "accuracy": float(np.nanmax(trained))}
+            result.rows += self._rows(name, panel, tops, at, chosen)
+            if failed:
+                result.notes.append(f"{name}: {len(failed)} of the trainings failed, the first: {failed[0]}")
+            if self.note and not lab.quick:
+                result.notes.append(self._best_of_rows(name, held))
+            result.numbers[name] = {
+                "rows": rows,
+                "columns": columns,
+                "val_accuracy": _plain(held),
+                "accuracy": _plain(trained),
+                "test_accuracy_of_best": chosen.measured("test_accuracy")[0],
+            }
         return result
 
-    def _panel(self, name: str, panel: Panel, lab: Lab, result: Result) -> None:
-        from xcnn import plots
-
-        rows, columns = self.rows.some(lab.quick), self.columns.some(lab.quick)
+    def _train(self, config: RunConfig, rows: list[Any], columns: list[Any]) -> tuple[Any, list[str]]:
+        """Return the trials as an array of the grid's shape, and the errors of those that failed."""
         points = [{self.rows.path: row, self.columns.path: column} for row in rows for column in columns]
-        config = lab.prepare(RunConfig.from_dict(place(self.config.to_dict(), panel.set)))
-        lab.tell(f"{name}, {len(points)} trainings")
         found = search(config, points, progress=False)
         if found.interrupted:
             raise KeyboardInterrupt
-        shape = len(rows), len(columns)
-        held = np.array([nan if trial.score is None else trial.score for trial in found.trials]).reshape(
-            shape
+        failed = [trial.error for trial in found.trials if trial.error]
+        if len(failed) == len(points):
+            msg = f"every training failed, the first: {failed[0]}"
+            raise Error(msg, where=self.name)
+        trials = np.empty(len(points), object)
+        trials[:] = found.trials
+        return trials.reshape(len(rows), len(columns)), failed
+
+    def _draw(
+        self, name: str, panel: Panel, held: Any, trained: Any, axes: tuple[Any, Any], result: Result
+    ) -> None:
+        from xcnn import plots
+
+        names = {"row_name": self.rows.name, "column_name": self.columns.name, "measure": "accuracy"}
+        result.pictures[f"{name}: accuracy in validation, at the best epoch"] = plots.heat_map(
+            held, *axes, title=name, **names
         )
-        trained = np.array([trial.last.get("accuracy", nan) for trial in found.trials]).reshape(shape)
-        names = {"row_name": self.rows.name, "column_name": self.columns.name}
-        result.pictures[f"{name}: accuracy in validation"] = plots.heat_map(
-            held, rows, columns, **names, measure="val_accuracy", title=name
-        )
-        if panel.training is not None:
-            result.pictures[f"{name}: accuracy on the training images"] = plots.heat_map(
-                trained, rows, columns, **names, measure="accuracy", title=f"{name}, training images"
+        if any("accuracy" in figures for figures in panel.reported.values()):
+            result.pictures[f"{name}: accuracy on the training images, in the last epoch"] = plots.heat_map(
+                trained, *axes, title=f"{name}, training images", **names
             )
-        i, j = np.unravel_index(int(np.nanargmax(held)), shape)
-        at = f"{self.rows.name} {rows[i]}, {self.columns.name} {columns[j]}"
-        best = train(RunConfig.from_dict(place(config.to_dict(), points[i * len(columns) + j])))
-        timing = {"seconds": best.seconds, "rate": best.rate}
-        n = len(best.data.train.y) - len(best.train.y)
-        top = [float(held[i, j])]
-        where = f" (theirs at {panel.at})" if panel.at else ""
-        result.rows.append(
-            accuracy_row(f"{name}: best of the grid, at {at}{where}", panel.reported, top, n, **timing)
-        )
-        for other, figure in panel.others.items():
-            result.rows.append(accuracy_row(f"{name}: the same, against {other}", figure, top, n))
-        if panel.training is not None:
-            result.rows.append(
-                accuracy_row(
-                    f"{name}: best on the training images",
-                    panel.training,
-                    [float(np.nanmax(trained))],
-                    len(best.train.y),
-                )
-            )
-        tested = best.at_choice("test_accuracy")
-        result.rows.append(
-            accuracy_row(
-                f"{name}: that point, on {len(best.test.y):,} test images", None, [tested], len(best.test.y)
-            )
-        )
-        if self.row_note:
-            heading = [f"{name}: best in each row", *(f"{self.rows.name} {row}" for row in rows)]
-            text = table(heading, [["accuracy", *(percent(value, 1) for value in held.max(axis=1))]])
-            result.notes.append(f"{text}\n\n{self.row_note}")
-        result.numbers[name] = {
-            "rows": rows,
-            "columns": columns,
-            "val_accuracy": _plain(held),
-            "accuracy": _plain(trained),
-            "test_accuracy_of_best": tested,
+
+    def _rows(
+        self, name: str, panel: Panel, tops: dict[str, float], at: dict[str, Any], chosen: Trained
+    ) -> list[Row]:
+        """Return the best of the grid beside all figures that there are, and what it gives on test images."""
+        tested, asked = chosen.measured("test_accuracy")
+        counts = {"val_accuracy": chosen.measured("val_accuracy")[1], "accuracy": len(chosen.train.y)}
+        place_of_ours = f"{self.rows.name} {at[self.rows.path]}, {self.columns.name} {at[self.columns.path]}"
+        told = {
+            "val_accuracy": f" ({place_of_ours}{f'; theirs {panel.at}' if panel.at else ''})",
+            "accuracy": "",
         }
+        rows = []
+        for who, figures in (panel.reported or {"report": {"val_accuracy": None}}).items():
+            for measure, figure in figures.items():
+                what = f"{name}: {_BEST[measure]}{told[measure]}"
+                what = what if who == "report" else f"{name}: {_BEST[measure]}, against {who}"
+                rows.append(accuracy_row(what, figure, [tops[measure]], counts[measure]))
+        timing = {"seconds": chosen.seconds, "rate": chosen.rate}
+        what = f"{name}: the best point on {asked:,} test images, which chose nothing"
+        return [*rows, accuracy_row(what, None, [tested], asked, **timing)]
+
+    def _best_of_rows(self, name: str, held: np.ndarray) -> str:
+        """Return the best of each row of the grid, and what is to be seen in it."""
+        tops = zip(self.rows.values, np.nanmax(held, axis=1), strict=True)
+        best = [[f"{self.rows.name} {row}", percent(top, 1)] for row, top in tops]
+        return f"{table([f'{name}: best of', 'accuracy'], best)}\n\n{self.note}"
+
+
+def _grid(trials: np.ndarray, value: Callable[[Any], float | None]) -> np.ndarray:
+    """Return a number of each trial; NaN of those that failed."""
+    found = [value(trial) for trial in trials.flat]
+    return np.array([nan if number is None else number for number in found]).reshape(trials.shape)
 
 
 def _plain(grid: np.ndarray) -> list[list[float | None]]:

@@ -13,8 +13,8 @@ from xcnn.layer import watch
 from xcnn.layers import Conv2D
 from xcnn.model import Model
 from xcnn.reproduce.experiment import ConfigFile, Experiment
-from xcnn.reproduce.result import Reported, Result, Row, percent, table
-from xcnn.reproduce.training import Lab
+from xcnn.reproduce.result import Reported, Result, claim_row, percent, table
+from xcnn.reproduce.training import Lab, fit
 
 __all__ = ["Initialisation"]
 
@@ -55,7 +55,7 @@ class Initialisation(Experiment):
             for seed in lab.seeds(self.repeats):
                 model = config.model_copy(update={"seed": seed}).build_model(data)
                 _scale(model, scale)
-                config.fit(model, data, progress=False)
+                fit(config, model, data)
                 measured.append(
                     (*_dead(model, data.test.x[:_PROBES]), model.evaluate(*data.test)["accuracy"])
                 )
@@ -70,23 +70,12 @@ class Initialisation(Experiment):
         most = max(self.scales)
         ours = ", ".join(f"{scale:g} times: {percent(found[scale][0], 1)} dead" for scale in (1.0, most))
         better = found[1.0][0] < found[most][0] and found[1.0][2] > found[most][2]
-        verdict = "confirmed" if better else "not confirmed"
-        result = Result(
-            rows=[
-                Row(
-                    "dead kernels after training",
-                    "too large weights kill kernels, He's do not",
-                    ours,
-                    "-",
-                    verdict,
-                )
-            ],
-            notes=[table(heading, rows)],
-        )
-        dead = {f"{scale:g} times He's": found[scale][0] for scale in self.scales}
-        result.pictures["Share of kernels that are zero at every pixel of every test image"] = (
-            plots.intervals(dead, measure="share of dead kernels")
-        )
+        claim = "too large weights kill kernels, He's do not"
+        result = Result(notes=[table(heading, rows)])
+        result.rows = [claim_row("dead kernels after training", claim, ours, better)]
+        dead = {f"{scale:g} times He's": 100 * found[scale][0] for scale in self.scales}
+        caption = f"Kernels that are zero at every pixel of {_PROBES:,} test images"
+        result.pictures[caption] = plots.intervals(dead, measure="dead kernels, %")
         result.numbers = {
             f"{scale:g}": dict(zip(("dead", "identical", "test_accuracy"), values, strict=True))
             for scale, values in found.items()

@@ -15,7 +15,7 @@ from xcnn.files import write_atomically
 from xcnn.reproduce.experiment import Experiment
 from xcnn.reproduce.result import Result, Row, table
 
-__all__ = ["Outcome", "duration", "write_page"]
+__all__ = ["Outcome", "draw", "duration", "write_page"]
 
 Outcome = Result | Error  # what an experiment found, or why it could not be run
 
@@ -39,7 +39,13 @@ def duration(seconds: float, /) -> str:
 
 
 def write_page(
-    folder: Path, done: Sequence[tuple[Experiment, Outcome]], /, *, machine: str, quick: bool
+    folder: Path,
+    done: Sequence[tuple[Experiment, Outcome]],
+    /,
+    *,
+    machine: str,
+    quick: bool,
+    missing: Sequence[Experiment] = (),
 ) -> None:
     """Write ``report.md``, ``report.html``, ``results.json`` and ``figures/``.
 
@@ -53,6 +59,8 @@ def write_page(
         Where they ran.
     quick : bool
         Whether they were made small.
+    missing : sequence of Experiment
+        Those that were asked for and are not done.
 
     Raises
     ------
@@ -60,6 +68,8 @@ def write_page(
         If a file cannot be written.
     """
     parts = [_head(done, machine, quick)]
+    if missing:
+        parts.append(f"**Not done yet, or stopped before**: {', '.join(e.name for e in missing)}\n")
     for report in REPORTS:
         chapter = [(e, found) for e, found in done if e.report == report]
         if chapter:
@@ -90,7 +100,7 @@ def _head(done: Sequence[tuple[Experiment, Outcome]], machine: str, quick: bool)
         share = f"{sum(judged)} of {len(judged)}" if judged else "-"
         rows.append([f"[{e.name}](#{e.name})", e.title, share, duration(found.seconds)])
     total = sum(found.seconds for _, found in done if isinstance(found, Result))
-    lines.append(table(["experiment", "what", "figures reached", "time"], rows) + "\n")
+    lines.append(table(["experiment", "what", "figures reached", "time"], rows, align="llrr") + "\n")
     lines.append(f"{duration(total)} in all.\n")
     lines.append(
         "*beaten*: the report's figure lies below the 95 % Wilson interval of ours. *met*: ours is at least "
@@ -105,29 +115,48 @@ def _section(folder: Path, e: Experiment, found: Outcome) -> str:
     if e.report == "own":
         lines[-1] = f"{e.shows}\n"
     if isinstance(found, Error):
-        return "\n".join([*lines, f"**Could not be run**: {found}\n"])
+        return "\n".join([*lines, f"**Could not be run**: {html.escape(str(found))}\n"])
     heading = ["figure", "report", "here", "95 % interval", "verdict", "one training", "images/s"]
-    lines.append(table(heading, [_cells(row) for row in found.rows]) + "\n")
+    lines.append(table(heading, [_cells(row) for row in found.rows], align="lrrrlrr") + "\n")
     lines += [f"- {remark}" for remark in e.remarks] + ([""] if e.remarks else [])
     lines += [f"{note}\n" for note in found.notes]
-    for i, (caption, figure) in enumerate(found.pictures.items()):
-        path = folder / "figures" / f"{e.name}-{i + 1}.png"
-        if not path.exists():
-            _save(figure, path)
-        lines.append(f"![{caption}](figures/{path.name})\n\n*{caption}*\n")
+    for path, caption in zip(_paths(folder, e, found), found.pictures, strict=True):
+        lines.append(f"![{caption}](figures/{path.name})\\\n*{caption}*\n")
     return "\n".join(lines)
 
 
-def _save(figure: Any, path: Path) -> None:
+def _paths(folder: Path, e: Experiment, found: Result) -> list[Path]:
+    return [folder / "figures" / f"{e.name}-{i + 1}.png" for i in range(len(found.pictures))]
+
+
+def draw(folder: Path, e: Experiment, found: Result, /) -> None:
+    """Write the pictures of an experiment, over those that may be there.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the page.
+    e : Experiment
+        Which.
+    found : Result
+        What it found.
+
+    Raises
+    ------
+    FileError
+        If one cannot be written.
+    """
     from xcnn.plots.style import finish
 
-    finish(figure, path)
+    for path, figure in zip(_paths(folder, e, found), found.pictures.values(), strict=True):
+        finish(figure, path)
 
 
 def _cells(row: Row) -> list[str]:
     seconds = "-" if row.seconds is None else duration(row.seconds)
     rate = "-" if row.rate is None else f"{row.rate:,.0f}"
-    return [row.what, row.reported, row.ours, row.interval, row.verdict, seconds, rate]
+    figures = [text.replace(" %", "\u00a0%") for text in (row.reported, row.ours, row.interval)]
+    return [row.what, *figures, row.verdict, seconds, rate]
 
 
 def _numbers(done: Sequence[tuple[Experiment, Outcome]]) -> dict[str, Any]:
@@ -150,6 +179,7 @@ def _to_html(folder: Path, text: str) -> str:
         return f'src="data:image/png;base64,{data}"'
 
     body = re.sub(r'src="(figures/[^"]+)"', inline, body)
+    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     return _HTML.replace("BODY", body)
 
 
@@ -164,10 +194,12 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; marg
 body { padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; margin-top: 2.2rem; }
 h3 { border-top: 1px solid #ddd; padding-top: 1.2rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 0.92rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.92rem; }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums; }
 th { border-bottom: 2px solid #999; text-align: left; }
-img { max-width: min(100%, 50rem); height: auto; display: block; }
+p:has(> img) { display: inline-block; vertical-align: top; width: min(100%, 34rem); margin: 1rem 1rem 0 0; }
+img { max-width: 100%; height: auto; }
 a { color: #0072B2; }
 </style>
 </head>

@@ -9,11 +9,18 @@ from typing import Any, TypeAlias
 
 from xcnn.metrics import wilson_interval
 
-__all__ = ["Reported", "Result", "Row", "accuracy_row", "percent", "spread", "table"]
+__all__ = ["Reported", "Result", "Row", "accuracy_row", "claim_row", "percent", "spread", "table"]
 
 Reported: TypeAlias = float | list[float] | None  # a figure, its lowest and highest, or none
 
-NEW = "not in the report"
+_REACHED = {
+    "beaten": True,
+    "met": True,
+    "confirmed": True,
+    "below, within the interval": False,
+    "below": False,
+    "not confirmed": False,
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,7 @@ class Row:
     @property
     def reached(self) -> bool | None:
         """Whether the report's figure was; None where it has none or nothing was to be compared."""
-        known = {"beaten": True, "met": True, "confirmed": True, "not confirmed": False}
-        return known.get(self.verdict, False if self.verdict.startswith("below") else None)
+        return _REACHED.get(self.verdict)
 
 
 @dataclass
@@ -84,11 +90,18 @@ def spread(values: Sequence[float], /) -> str:
     mean = percent(statistics.fmean(values))
     if len(values) == 1:
         return mean
-    return f"{mean[:-2]} ± {100 * statistics.stdev(values):.2f} % (n = {len(values)})"
+    return f"{mean[:-2]} ± {100 * statistics.stdev(values):.2f} % ({len(values)} seeds)"
 
 
 def accuracy_row(
-    what: str, reported: Reported, values: Sequence[float], n: int, /, **measured: float | None
+    what: str,
+    reported: Reported,
+    values: Sequence[float],
+    n: int,
+    /,
+    *,
+    goal: float | None = None,
+    **measured: float | None,
 ) -> Row:
     """Compare accuracies with the report's.
 
@@ -102,6 +115,8 @@ def accuracy_row(
         Ours, one for each seed.
     n : int
         How many images were asked.
+    goal : float, optional
+        What we set out to reach where the report has no figure.
     **measured : float
         See `Row`.
 
@@ -115,7 +130,10 @@ def accuracy_row(
     low, high = wilson_interval(round(mean * n), n)
     interval = f"{100 * low:.2f} to {percent(high)}"
     if reported is None:
-        return Row(what, "-", spread(values), interval, NEW, **measured)
+        verdict = "not in the report"
+        if goal is not None:
+            verdict = f"our goal of {100 * goal:g} % {'reached' if mean >= goal else 'missed'}"
+        return Row(what, "-", spread(values), interval, verdict, **measured)
     least, most = reported if isinstance(reported, list) else (reported, reported)
     theirs = percent(most) if least == most else f"{100 * least:g} to {100 * most:g} %"
     if low > most:
@@ -127,7 +145,30 @@ def accuracy_row(
     return Row(what, theirs, spread(values), interval, verdict, **measured)
 
 
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]], /) -> str:
-    """Return a table in Markdown; the first column is words, the others are numbers."""
-    lines = [heading, [":--", *["--:"] * (len(heading) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+def claim_row(what: str, claimed: str, found: str, confirmed: bool, /) -> Row:
+    """Compare what was found with what the report says in words."""
+    return Row(what, claimed, found, "-", "confirmed" if confirmed else "not confirmed")
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]], /, *, align: str = "") -> str:
+    """Return a table in Markdown.
+
+    Parameters
+    ----------
+    heading : sequence of str
+        Names of the columns.
+    rows : sequence of sequence of str
+        The cells.
+    align : str
+        A letter for each column: l for words, r for numbers; by default words are in the first alone.
+
+    Returns
+    -------
+    str
+        Without a newline at its end.
+    """
+    rules = [":--" if letter == "l" else "--:" for letter in align or "l".ljust(len(heading), "r")]
+    lines = [heading, rules, *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

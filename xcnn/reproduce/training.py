@@ -15,7 +15,7 @@ from xcnn.io.config import RunConfig
 from xcnn.model import Model
 from xcnn.training import History
 
-__all__ = ["Lab", "Trained", "train"]
+__all__ = ["Lab", "Trained", "fit", "train"]
 
 _FEW = 600  # images of each part in a quick run
 
@@ -39,15 +39,14 @@ class Lab:
         """Return the seeds of `count` repetitions."""
         return range(1 if self.quick else count)
 
-    def prepare(self, config: RunConfig, /, **changed: Any) -> RunConfig:
-        """Return a configuration with settings `changed`, and made small if this is a quick run."""
-        content = config.to_dict() | changed
-        if self.quick:
-            data = content["data"]
-            for part in ("train_size", "test_size"):
-                data[part] = min(data.get(part) or _FEW, _FEW)
-            content["epochs"] = min(content["epochs"], 2)
-        return RunConfig.from_dict(content)
+    def prepare(self, config: RunConfig, /) -> RunConfig:
+        """Return a configuration, made small if this is a quick run."""
+        if not self.quick:
+            return config
+        content = config.to_dict()
+        for part in ("train_size", "test_size"):
+            content["data"][part] = min(content["data"].get(part) or _FEW, _FEW)
+        return RunConfig.from_dict(content | {"epochs": min(config.epochs, 2)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +89,26 @@ class Trained:
         """Images per second."""
         return len(self.train.y) * self.history.epochs / self.seconds
 
-    def at_choice(self, measure: str, /) -> float:
-        """Return what was measured after the chosen epoch."""
-        return self.history[measure][self.epoch]
+    def measured(self, measure: str, /) -> tuple[float, int]:
+        """Return an accuracy of the model, and on how many images.
+
+        Parameters
+        ----------
+        measure : str
+            "test_accuracy", "val_accuracy" or "accuracy", that on the images that it learned from.
+
+        Returns
+        -------
+        accuracy : float
+            A fraction.
+        images : int
+            How many were asked.
+        """
+        if measure == "accuracy":  # the history has the mean while an epoch went on
+            right = np.asarray(self.model.predict_classes(self.train.x)) == self.train.y
+            return float(right.mean()), len(right)
+        asked = len(self.test.y) if measure == "test_accuracy" else len(self.data.train.y) - len(self.train.y)
+        return self.history[measure][self.epoch], asked
 
     def probabilities(self) -> np.ndarray:
         """Return the model's answers on the test images (N, K)."""
@@ -136,10 +152,16 @@ def train(config: RunConfig, data: DataSet | None = None, /, *, choose: str = "v
     if config.data.validation is not None:
         keep = EarlyStopping(choose, patience=config.epochs)  # never stops; keeps the best
     start = time.perf_counter()
-    history = config.fit(model, data, callbacks=[watch, *([keep] if keep else [])], progress=False)
+    history = fit(config, model, data, watch, *([keep] if keep else []))
     seconds = time.perf_counter() - start - watch.seconds
-    if history.interrupted:
-        raise KeyboardInterrupt
     epoch = keep.best_epoch if keep and keep.best_epoch is not None else history.epochs - 1
     part = config.data.parts(data, config.seed)[0]
     return Trained(config, model, history, data, part, seconds, epoch)
+
+
+def fit(config: RunConfig, model: Model, data: DataSet, /, *callbacks: Callback) -> History:
+    """Train `model` as `config` says, without a bar; Ctrl-C ends the experiment, too."""
+    history = config.fit(model, data, callbacks=callbacks, progress=False)
+    if history.interrupted:
+        raise KeyboardInterrupt
+    return history
