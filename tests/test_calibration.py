@@ -15,7 +15,6 @@ from xcnn.layers import (
     Dense,
     Flatten,
     GlobalAvgPool2D,
-    Identity,
     LogSoftmax,
     MaxPool2D,
     Sequential,
@@ -104,11 +103,24 @@ def test_arrays_of_every_backend_are_taken(backend):
         ([0, 1], np.array([[3.0, -1.0], [0.0, 1.0]]), "proba reach from -1 to 3; needed probabilities"),
         ([0], np.ones((1, 2, 2)), r"proba have shape \(1, 2, 2\)"),
         ([], np.ones((0, 2)), r"proba have shape \(0, 2\)"),
+        ([0, 1], np.array([[0.5, 0.5], [np.nan, 0.2]]), "a probability is NaN or infinite"),
+        ([0, 1], np.array([[0.5, 0.5], [0.2, 0.3]]), "row 1 of proba has the sum 0.5; needed 1"),
     ],
 )
 def test_what_is_no_probability_is_refused(y, p, message):
     with pytest.raises(DataError, match=message):
         expected_calibration_error(np.array(y, int), p)
+
+
+@pytest.mark.parametrize("y", [[0.7, 1.2], [np.nan, 1.0], ["a", "b"]])
+def test_what_is_no_class_is_refused(y):
+    with pytest.raises(DataError, match="not all integers; needed classes, from 0 up"):
+        expected_calibration_error(y, np.full((2, 2), 0.5))
+
+
+def test_probabilities_that_are_rounded_are_taken():
+    p = RNG.dirichlet(np.ones(10), 50).astype(np.float16)
+    assert 0 < expected_calibration_error(RNG.integers(0, 10, 50), p) < 1
 
 
 # The temperature.
@@ -138,6 +150,17 @@ def test_single_logit_is_that_of_class_1():
     z, y = RNG.normal(size=200), RNG.integers(0, 2, 200)
     both = np.stack([np.zeros(200), z], axis=1)
     assert fit_temperature(z, y) == fit_temperature(z[:, None], y) == fit_temperature(both, y)
+
+
+@pytest.mark.parametrize("n", [1, 10, 400])
+def test_where_every_image_is_right_the_confidence_is_that_of_the_rule_of_succession(n):
+    z = np.random.default_rng(n).normal(size=(n, 6))
+    y = z.argmax(axis=1)
+    assert softmax(z / fit_temperature(z, y)).max(axis=1).mean() == pytest.approx((n + 1) / (n + 2), rel=1e-9)
+    far = np.concatenate([z, z.min() - 1000.0 - RNG.random((n, 1))], axis=1)  # no class of anybody
+    assert fit_temperature(far, y) == pytest.approx(fit_temperature(z, y), rel=1e-6)
+    tied = np.concatenate([z, np.zeros((1, 6))])  # its first class is right, too
+    assert fit_temperature(tied, [*y, 0]) > 1e-4
 
 
 def test_temperature_stays_finite_where_every_image_is_right():
@@ -252,7 +275,7 @@ def test_every_ending_is_calibrated(ending, backend):
             [Flatten(), Dense(3), Tanh()],
             r"parameters of Dense \(layers\[1\]\) divided by T do not give logits",
         ),
-        ([Flatten(), Sum(Identity(), Dense(36))], r"Sum \(layers\[1\]\)|none of its layers"),
+        ([Flatten(), Sum(Dense(3), Dense(3))], r"needed a Dense at the end, not Sum \(layers\[1\]\)"),
         ([MaxPool2D(2), Flatten()], "none of its layers divided by T"),
         ([Flatten(), Dense(3, activation="sigmoid")], "are not the logits of classes"),
         ([Conv2D(2, 3)], "are not the logits of classes"),
@@ -262,3 +285,16 @@ def test_a_model_whose_logits_do_not_scale_is_refused(layers, message):
     model = xcnn.Model(layers, (1, 6, 6), backend="numpy")
     with pytest.raises(OptionError, match=message):
         calibrate(model, RNG.random((20, 1, 6, 6), np.float32), RNG.integers(0, 3, 20))
+
+
+def test_a_model_of_numbers_and_a_batch_of_none_are_refused():
+    model = xcnn.Model([Flatten(), Dense(3)], (1, 6, 6), backend="numpy")
+    x, y = RNG.random((20, 1, 6, 6), np.float32), RNG.integers(0, 3, 20)
+    with pytest.raises(OptionError, match="calibrate: batch_size is 0"):
+        calibrate(model, x, y, batch_size=0)
+    model.loss = xcnn.losses.MeanSquaredError()
+    with pytest.raises(OptionError, match="are not the logits of classes"):
+        calibrate(model, x, y)
+    ending = xcnn.Model([Flatten(), Dense(3, activation="softmax")], (1, 6, 6), backend="numpy")
+    ending.loss = model.loss
+    assert calibrate(ending, x, y)

@@ -13,6 +13,7 @@ from xcnn.data.rows import from_list, read_slice
 from xcnn.errors import DataError, OptionError
 from xcnn.layers.geometry import integer
 from xcnn.model import Model
+from xcnn.plan import ending_of
 
 __all__ = [
     "Reliability",
@@ -22,8 +23,9 @@ __all__ = [
     "reliability_table",
 ]
 
-_RANGE = 1e4  # 1/T is searched so far above and below the inverse of the logits' spread
+_RANGE = 1e6  # 1/T is searched so far above and below the inverse of the logits' spread
 _HALVINGS = 100  # of that range, in logarithms: as far as float64 goes
+_ROUNDED = 1e-2  # by so much a sum of probabilities may miss 1: ten of bfloat16 do by 0.004
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,23 @@ def reliability_table(truth: Any, proba: Any, /, *, bins: int = 15) -> Reliabili
     Raises
     ------
     DataError
-        If the arrays do not go together, or probabilities do not lie in [0, 1].
+        If the arrays do not go together, or probabilities do not lie in [0, 1] or have another sum than 1.
     """
     bins = integer(bins, "reliability_table: bins")
     p, y = _outputs(proba, "proba"), _classes(truth)
     if p.shape[1] == 1:
         p = np.concatenate([1.0 - p, p], axis=1)
     _check(p, y, "proba")
+    if not np.isfinite(p).all():
+        msg = "a probability is NaN or infinite; needed finite ones"
+        raise DataError(msg, where="reliability_table")
     if p.min() < 0 or p.max() > 1 + 1e-5:
         msg = f"proba reach from {p.min():.3g} to {p.max():.3g}; needed probabilities, 0 to 1 (predict_proba)"
+        raise DataError(msg, where="reliability_table")
+    sums = p.sum(axis=1)
+    worst = int(np.abs(sums - 1.0).argmax())
+    if abs(sums[worst] - 1.0) > _ROUNDED:
+        msg = f"row {worst} of proba has the sum {sums[worst]:.3g}; needed 1: classes exclude one another"
         raise DataError(msg, where="reliability_table")
     sure, right = p.max(axis=1), (p.argmax(axis=1) == y).astype(float)
     place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
@@ -132,8 +142,9 @@ def fit_temperature(logits: Any, y: Any, /) -> float:
     .. math:: T = \arg\min_{T > 0}\; -\frac{1}{N} \sum_n \log \mathrm{softmax}(z_n / T)_{y_n}
 
     The sum is convex in 1/T: where its derivative, the mean of :math:`\sum_k p_{nk} z_{nk} - z_{n y_n}`, is
-    zero is found by halving. Where every image is right there is no minimum (T would be 0): then a part
-    1/(N + 2) of each label is spread over the other classes, as by the rule of succession.
+    zero is found by halving. Where every image is right there is no minimum (T would be 0): then T is that
+    at which the mean confidence is (N + 1)/(N + 2), what Laplace's rule of succession expects after N
+    successes.
 
     Parameters
     ----------
@@ -168,18 +179,20 @@ def fit_temperature(logits: Any, y: Any, /) -> float:
     if spread == 0.0:
         return 1.0
     rows = np.arange(len(z))
-    true, others = z[rows, labels], (z.sum(axis=1) - z[rows, labels]) / (z.shape[1] - 1)
-    smooth = 1.0 / (len(z) + 2) if np.all(true == 0.0) else 0.0
-    target = float(np.mean((1.0 - smooth) * true + smooth * others))
+    true = z[rows, labels]
+    all_right = bool(np.all(true == 0.0))
+    sure = float(np.mean(1.0 / np.sum(z == 0.0, axis=1)))  # the confidence as T comes to 0: 1 but for ties
+    target = sure * (len(z) + 1) / (len(z) + 2) if all_right else float(np.mean(true))
 
-    def slope(inverse: float) -> float:
+    def too_unsure(inverse: float) -> bool:
         e = np.exp(inverse * z)
-        return float(np.mean(np.sum(e * z, axis=1) / np.sum(e, axis=1))) - target
+        grows = 1.0 / e.sum(axis=1) if all_right else np.sum(e * z, axis=1) / e.sum(axis=1)
+        return bool(np.mean(grows) < target)
 
     low, high = -np.log(spread * _RANGE), -np.log(spread / _RANGE)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if slope(float(np.exp(middle))) < 0 else (low, middle)
+        low, high = (middle, high) if too_unsure(float(np.exp(middle))) else (low, middle)
     return float(np.exp(-0.5 * (low + high)))
 
 
@@ -208,12 +221,14 @@ def calibrate(model: Model, x: Any, y: Any, /, *, batch_size: int = 256) -> Mode
     Raises
     ------
     OptionError
-        If the logits are not linear in the parameters of the model's last layer that has some.
+        If the logits are not linear in the parameters of the model's last layer that has some, or the model
+        was trained by a loss without classes.
 
     See Also
     --------
     fit_temperature : T alone.
     """
+    batch_size = integer(batch_size, "calibrate: batch_size")
     logits = _logits(model, x, batch_size)
     temperature = fit_temperature(logits, y)
     twin = model.copy()
@@ -225,6 +240,7 @@ def calibrate(model: Model, x: Any, y: Any, /, *, batch_size: int = 256) -> Mode
     if not gap <= 1e-3 * np.abs(logits).max():
         what = last.label if last else "none of its layers"
         msg = f"parameters of {what} divided by T do not give logits divided by T; needed a Dense at the end"
+        msg += f", not {twin.flat[-1].label}"
         raise OptionError(msg, where="calibrate")
     return twin
 
@@ -235,7 +251,8 @@ def _logits(model: Model, x: Any, batch_size: int) -> np.ndarray:
     loss: losses.Loss = losses.BinaryCrossEntropy() if single else losses.CrossEntropy()
     many_sigmoids = not single and model.loss is not None and model.loss.link == "sigmoid"
     head, probabilities = model.head(loss)
-    if len(model.output_shape) != 1 or probabilities or many_sigmoids:
+    numbers = model.loss is not None and model.loss.link is None and not ending_of(model.flat[-1])
+    if len(model.output_shape) != 1 or probabilities or many_sigmoids or numbers:
         msg = f"its outputs {model.output_shape} are not the logits of classes that exclude one another"
         raise OptionError(msg, where="calibrate")
     x, parts = from_list(x), []
@@ -264,6 +281,9 @@ def _outputs(a: Any, what: str) -> np.ndarray:
 
 def _classes(labels: Any) -> np.ndarray:
     a = _host(labels)
+    if a.dtype.kind not in "biuf" or (a.dtype.kind == "f" and not np.all(a == np.rint(a))):
+        msg = f"labels have shape {a.shape} and dtype {a.dtype}, not all integers; needed classes, from 0 up"
+        raise DataError(msg, where="calibration")
     return (a.argmax(axis=1) if a.ndim == 2 and a.shape[1] > 1 else a.reshape(-1)).astype(np.int64)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from xcnn import losses
 from xcnn.backend import readable
 from xcnn.data.rows import from_list, read_slice
 from xcnn.layer import Layer, Pass, watch
-from xcnn.layers import Identity, Sigmoid, Tanh
+from xcnn.layers import Identity, Normalize, Sigmoid, Tanh
 from xcnn.layers.linear import Activated
 from xcnn.model import Model
 
@@ -95,7 +96,7 @@ class Observation:
     images : int
         How many inputs.
     inputs : Statistics
-        Of the inputs as the model takes them.
+        Of the inputs as the model takes them; where it begins with Normalize, of what that makes of them.
     layers : list of Statistics
         In the order in which layers run.
     loss : Loss
@@ -107,7 +108,10 @@ class Observation:
     labels : numpy.ndarray (N,) or (N, K), or None
         If they were given.
     gradients : dict
-        Of each parameter, the rms of its gradient over its own rms, for one batch; empty without labels.
+        Of each parameter that is not all zero, the rms of its gradient over its own rms, for one batch; empty
+        without labels.
+    differ : bool
+        Whether not all inputs are the same.
     """
 
     model: Model
@@ -119,12 +123,14 @@ class Observation:
     outputs: np.ndarray
     labels: np.ndarray | None
     gradients: dict[str, float] = field(default_factory=dict)
+    differ: bool = True
 
     @property
     def logits(self) -> bool:
         """Whether outputs are the logits of classes that exclude one another."""
         kinds = ("softmax", "sigmoid") if self.outputs.shape[1:] == (1,) else ("softmax",)
-        return self.loss.link in kinds and self.outputs.ndim == 2 and not self.probabilities
+        classes = self.loss.link in kinds and self.outputs.ndim == 2 and not self.probabilities
+        return classes and bool(np.isfinite(self.outputs).all())
 
     def sure(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the confidence of each answer, and whether it is right.
@@ -188,15 +194,21 @@ def observe(model: Model, x: Any, y: Any = None, /, *, batch_size: int = 256) ->
             label = owners.get(id(layer), layer).label
             found.setdefault(layer.number, Statistics(layer, label)).add(host(a))
 
-    outputs = []
+    outputs: list[np.ndarray] = []
+    differ, first = False, None
     with readable(), watch(look), np.errstate(all="ignore"):
         head, probabilities = model.head(loss)
         for i in range(0, n, batch_size):
             part = model.accept(read_slice(x, i, min(i + batch_size, n)))
             inputs.add(host(part))
+            first = host(part)[:1].copy() if first is None else first
+            differ = differ or bool(np.any(host(part) != first))
             outputs.append(host(head.forward(part)[0]))
+    if inputs.finite:
+        for layer in itertools.takewhile(lambda layer: type(layer) is Normalize, model.flat):
+            inputs = replace(found[layer.number], label="the input after Normalize")
     seen = Observation(
-        model, n, inputs, [*found.values()], loss, probabilities, np.concatenate(outputs), None
+        model, n, inputs, [*found.values()], loss, probabilities, np.concatenate(outputs), None, differ=differ
     )
     if y is not None:
         seen.labels = np.asarray(host(loss.accept(y, n, model.output_shape, model.backend, model.dtype)))
@@ -210,7 +222,7 @@ def observe(model: Model, x: Any, y: Any = None, /, *, batch_size: int = 256) ->
 def _gradients(model: Model, loss: losses.Loss, x: Any, y: Any) -> dict[str, float]:
     """Return, of each parameter, the rms of its gradient over its own rms in a step of training."""
     host = model.backend.to_numpy
-    labels = loss.accept(y, len(x), model.output_shape, model.backend, model.dtype)
+    labels = loss.accept(y, int(x.shape[0]), model.output_shape, model.backend, model.dtype)
     with readable(), np.errstate(all="ignore"):
         head, probabilities = model.head(loss)
         z, saved = head.forward(model.accept(x), train=Pass())
@@ -219,5 +231,6 @@ def _gradients(model: Model, loss: losses.Loss, x: Any, y: Any) -> dict[str, flo
     for name, p in model.parameters().items():
         if p.gradient is not None and len(p.shape) > 1:  # biases and norms start at values without a scale
             w, dw = (np.asarray(host(a), np.float64) for a in (p.value, p.gradient))
-            sizes[name] = float(np.sqrt(np.mean(dw * dw) / max(float(np.mean(w * w)), 1e-30)))
+            if np.any(w):  # those that begin at zero have no scale either
+                sizes[name] = float(np.sqrt(np.mean(dw * dw) / np.mean(w * w)))
     return sizes

@@ -83,7 +83,8 @@ def diagnose(model: Model, x: Any, y: Any = None, /, *, batch_size: int = 256) -
     seen = observe(model, x, None if found else y, batch_size=batch_size)
     for name, check, causes in CHECKS:
         unanswered = y is None and name in ("confidence", "gradients")
-        if not unanswered and not any(finding.kind in causes for finding in found):
+        known = {finding.kind for finding in found if finding.severity != "note"}
+        if not unanswered and not known.intersection(causes):
             found += check(seen)
             checked.append(name)
     return Diagnosis(tuple(found), tuple(checked), seen.images)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from xcnn.calibration import expected_calibration_error
-from xcnn.diagnosis.observe import Observation, Statistics
-from xcnn.layers import ReLU, Sigmoid, Tanh
+from xcnn.diagnosis.observe import Observation
+from xcnn.diagnosis.units import Finding, dead, listed, misplaced, saturated
 from xcnn.metrics import wilson_interval
 from xcnn.model import Model
 
@@ -17,38 +16,11 @@ __all__ = ["CHECKS", "Finding", "parameters"]
 
 LARGE_INPUT = 3.0  # rms; images in [0, 1] stay below 1, standardized ones at 1; bytes as numbers have 80
 SMALL_INPUT = 0.005  # rms; images divided by 255 twice have 0.001
-NEARLY_ALL = 0.95  # a unit without a slope for so many learns from one image in twenty
-MANY = 0.25  # of a layer's channels: fewer cost some time, so many lame it (units are told only then)
 GROWTH = 1e3  # of the rms from the input to a layer; with He's initialization it stays within 10
 LOGIT_GAP = 16.6  # log(2^24): the first probability is 1 in float32, and a right image has no gradient
 SURER = 0.015  # of the mean confidence over the accuracy, unless chance explains it; trained nets: below 0.01
 FADED = 1e-3  # of the largest relative gradient; eight layers of sigmoids; nets that learn: above 0.02
 STEEP = 10.0  # rms of a gradient over its weights': a step of 0.1 moves them by their size; healthy: below 1
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong.
-
-    Parameters
-    ----------
-    kind : str
-        What: ``"dead kernels"``, ``"saturated units"``, ...
-    layer : str
-        Where: the label of a layer with its path, the place of a parameter, the input or the outputs.
-    severity : {"error", "warning", "note"}
-        Whether the model can't learn, learns or answers worse than it could, or wastes some of its work.
-    measured : str
-        What was seen, in numbers.
-    change : str
-        What to do.
-    """
-
-    kind: str
-    layer: str
-    severity: str
-    measured: str
-    change: str
 
 
 def parameters(model: Model, /) -> list[Finding]:
@@ -83,55 +55,38 @@ def _inputs(seen: Observation) -> list[Finding]:
             Finding("non-finite inputs", x.label, "error", "some are NaN or infinite", "remove those images")
         ]
     if x.rms > LARGE_INPUT:
-        change = "divide images by 255 (or give uint8, which the model divides itself), or standardize them"
-        found.append(Finding("inputs not scaled", x.label, "warning", reach, change))
+        largest = max(abs(low), abs(high))
+        by = (
+            "255 (or give uint8, which the model divides itself)" if 128 < largest < 256 else f"{largest:.4g}"
+        )
+        learned = _learned(seen)
+        change = f"divide inputs by {by}, or standardize them"
+        change += "; with these the model has learned all the same" * learned
+        found.append(Finding("inputs not scaled", x.label, "note" if learned else "warning", reach, change))
     elif 0 < x.rms < SMALL_INPUT:
         change = "don't divide by 255 twice; bring images to [0, 1], or standardize them"
         found.append(Finding("inputs not scaled", x.label, "warning", reach, change))
     constant = np.flatnonzero(x.smallest == x.largest)
     if x.pixels and len(constant):
-        measured = f"channel {_listed(constant)} of {len(x.largest)} has one value in all images and pixels"
+        measured = f"channel {listed(constant)} of {len(x.largest)} has one value in all images and pixels"
         change = "leave it out, or look at how images are loaded"
         found.append(Finding("constant input channel", x.label, "warning", measured, change))
     return found
 
 
-def _dead(seen: Observation) -> list[Finding]:
-    found = []
-    for layer in seen.layers:
-        dead = np.flatnonzero((layer.smallest == 0) & (layer.largest == 0))
-        few = len(dead) < MANY * np.size(layer.largest)
-        if not isinstance(layer.layer, ReLU) or not len(dead) or (few and not layer.pixels):
-            continue
-        kind, where = ("kernels", " and positions") if layer.pixels else ("units", "")
-        measured = f"{_part(dead, layer)} {kind} give 0 for all inputs{where}: no gradient reaches them"
-        change = 'init="he_normal", a lower learning rate or LeakyReLU'
-        change += f"; while they are few, fewer {kind} would do as well" * few
-        found.append(Finding(f"dead {kind}", layer.label, _severity(dead, layer), measured, change))
-    return found
-
-
-def _saturated(seen: Observation) -> list[Finding]:
-    found = []
-    for layer in seen.layers:
-        flat = np.flatnonzero(layer.flat >= NEARLY_ALL)
-        if not isinstance(layer.layer, (Sigmoid, Tanh)) or len(flat) < MANY * np.size(layer.largest):
-            continue
-        kind = type(layer.layer).__name__.lower()
-        measured = (
-            f"{_part(flat, layer)} units are near the limits of the {kind}, where it has hardly a slope, "
-        )
-        measured += f"for {100 * NEARLY_ALL:.0f} % of the inputs or more; of all units and inputs, "
-        measured += f"{100 * np.mean(layer.flat):.0f} % are"
-        change = 'smaller first weights (init="glorot_normal"), a lower learning rate, weight decay, '
-        change += "normalization before the activation, or ReLU"
-        found.append(Finding("saturated units", layer.label, _severity(flat, layer), measured, change))
-    return found
+def _learned(seen: Observation) -> bool:
+    """Whether most of what guessing gets wrong is right, and the inputs do not drive it to its limits."""
+    if seen.labels is None or not seen.logits or saturated(seen) or _logits(seen):
+        return False
+    low, _ = wilson_interval(int(seen.sure()[1].sum()), seen.images)
+    return low > 0.5 * (1 + seen.commonest())
 
 
 def _sizes(seen: Observation) -> list[Finding]:
     start = seen.inputs.rms or 1.0
     for layer in seen.layers:
+        if layer.label == seen.layers[-1].label and seen.loss.link is None and layer.finite:
+            continue  # as large as the numbers to learn
         ratio = layer.rms / start if layer.finite else np.inf
         if ratio == 0 or 1 / GROWTH <= ratio <= GROWTH:
             continue
@@ -148,8 +103,14 @@ def _sizes(seen: Observation) -> list[Finding]:
 def _same(seen: Observation) -> list[Finding]:
     z = seen.outputs.reshape(seen.images, -1)
     spread, size = float(np.ptp(z, axis=0).max()), float(np.abs(z).max())
-    if seen.images > 1 and np.any(seen.inputs.smallest != seen.inputs.largest) and spread <= 1e-6 * size:
+    if seen.differ and spread <= 1e-6 * size:
         measured = f"all {seen.images:,} inputs give the same outputs, though they differ"
+        host, weights = seen.model.backend.to_numpy, seen.model.parameters().items()
+        zero = [name for name, p in weights if len(p.shape) > 1 and not np.any(host(p.value))]
+        if zero:
+            measured += f"; all values of {', '.join(zero)} are 0"
+            change = "train it: a last layer may begin at 0, any other needs another init"
+            return [Finding("identical outputs", "the outputs", "warning", measured, change)]
         change = (
             'look for a layer whose units are all dead or saturated; init="he_normal", a lower learning rate'
         )
@@ -231,28 +192,14 @@ def _gradients(seen: Observation) -> list[Finding]:
     return []
 
 
-def _part(channels: np.ndarray, layer: Statistics) -> str:
-    """Return for example "2 of 8 (0, 5)"."""
-    total = np.size(layer.largest)
-    return f"all {total}" if len(channels) == total else f"{len(channels)} of {total} ({_listed(channels)})"
-
-
-def _listed(channels: np.ndarray) -> str:
-    return ", ".join(map(str, channels[:8])) + (", ..." if len(channels) > 8 else "")
-
-
-def _severity(channels: np.ndarray, layer: Statistics) -> str:
-    share = len(channels) / np.size(layer.largest)
-    return "error" if share == 1 else "warning" if share >= MANY else "note"
-
-
 _FIRST = ("non-finite parameters", "non-finite inputs", "inputs not scaled")
 
 # What is looked at, by which function, unless one of these causes was found before.
 CHECKS: tuple[tuple[str, Callable[[Observation], list[Finding]], tuple[str, ...]], ...] = (
     ("inputs", _inputs, ("non-finite parameters",)),
-    ("dead kernels and units", _dead, _FIRST),
-    ("saturated units", _saturated, _FIRST),
+    ("dead kernels and units", dead, _FIRST),
+    ("places of activations", misplaced, _FIRST),
+    ("saturated units", saturated, _FIRST),
     ("activations", _sizes, (*_FIRST, "saturated units")),
     ("outputs", _same, (*_FIRST, "vanishing activations")),
     ("logits", _logits, (*_FIRST, "exploding activations")),

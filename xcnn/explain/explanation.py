@@ -226,6 +226,6 @@ def explain_step(step: Step, position: Position | None = None, /) -> Explanation
     made = explanation(step.layer, step, position)
     if np.isnan(made.computed):
         return made
-    scale = float(np.max(np.abs(step.y), initial=0.0)) + abs(made.computed)
-    exact = abs(made.computed - made.measured) <= 1e-3 * scale
+    scale = float(np.max(np.abs(step.y), initial=0.0, where=np.isfinite(step.y))) + abs(made.computed)
+    exact = abs(made.computed - made.measured) <= 1e-3 * scale or made.computed == made.measured
     return made if exact else explanation.dispatch(object)(step.layer, step, position)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -109,11 +110,14 @@ def _follow(model: Any, step: Step, position: Position) -> Position:
 
 def _start(model: Any, image: np.ndarray, pixel: Any, channel: Any) -> Position:
     """Return the element of the image to follow."""
-    if len(pixel) != 2 or image.ndim != 3:
-        msg = f"pixel is {pixel!r} of an input {image.shape}; needed (row, column) of an image (C, H, W)"
-        raise OptionError(msg, where="explain")
-    row, column = pixel
-    c, h, w = image.shape
+    try:
+        row, column = map(operator.index, pixel)
+        channel = None if channel is None else operator.index(channel)
+        c, h, w = image.shape
+    except (TypeError, ValueError) as error:
+        msg = f"pixel is {pixel!r}, channel {channel!r}, of an input {image.shape}; needed "
+        msg += "whole numbers, (row, column) of an image (C, H, W)"
+        raise OptionError(msg, where="explain") from error
     if not (0 <= row < h and 0 <= column < w and 0 <= (channel or 0) < c):
         msg = f"pixel {pixel} of channel {channel or 0} is not in the image (C, H, W) = {image.shape}"
         raise OptionError(msg, where="explain")
@@ -153,29 +157,34 @@ def explain_model(
     ending = ending_of(last.layer)
     z = np.asarray(last.x if ending else step.y)
     winner = tuple(map(int, np.unravel_index(np.argmax(z), z.shape)))
-    names = model.classes or tuple(map(str, range(z.shape[0])))
+    link = ending or (model.loss.link if model.loss else None)
+    binary = z.shape == (1,) and link == "sigmoid"
+    numbered = tuple(map(str, range(2 if binary else z.shape[0])))
+    names = model.classes if len(model.classes or ()) >= len(numbered) else numbered
     loss = model.loss or (losses.CrossEntropy() if z.size > 1 else losses.BinaryCrossEntropy())
     with readable():
         if label is None:
             last.ends = ending is not None
             dz = _one_hot(model.backend, y, winner)
-            kind = "output" if loss.link is None and not ending else "logit"
-            target = f"the {kind} of {names[winner[0]]}" if z.ndim == 1 else f"the output at {named(winner)}"
+            kind = "logit" if link or (model.loss is None and z.size > 1) else "output"
+            which = f"the {kind} of {names[1 if binary else winner[0]]}"
+            target = which if z.ndim == 1 and (z.size > 1 or binary) else f"the output at {named(winner)}"
         else:
             labels = loss.accept(np.asarray([label]), 1, model.output_shape, model.backend, model.dtype)
             head, probabilities = model.head(loss)
             last.ends = head is not model.plan
             given = model.backend.asarray(z[None], model.dtype) if last.ends else y
             dz = loss(given, labels, probabilities=probabilities)[1].backward(1.0)[0]
-            known = loss.classifies and z.size > 1 and not np.ndim(label)
-            name = "the label" if np.ndim(label) else f"label {names[label] if known else label}"
+            known = loss.classifies and (z.size > 1 or binary) and not np.ndim(label)
+            name = "the label" if np.ndim(label) else f"label {names[int(label)] if known else label}"
             target = f"the {loss.name.replace('_', ' ')} of {name}"
         tracer.backward(dz, saved)
         chances = None
-        if z.ndim == 1 and (ending or loss.link):
+        if np.isfinite(z).all() and (binary or (z.ndim == 1 and z.size > 1 and (ending or loss.link))):
             chances = np.asarray(
                 host(model.predict_proba(model.backend.asarray(step.x[None], model.dtype)))[0], np.float64
             )
+            chances = np.array([1.0 - chances[0], chances[0]]) if binary else chances
     if pixel is None:
         layers = explain_step(step, winner).parts
     else:
@@ -184,15 +193,24 @@ def explain_model(
             at = _follow(model, inner, at)
             found.append(explain_step(inner, at))
         layers = tuple(found)
-    return ModelExplanation(tuple(layers), step, target, _answer(z, chances, names, winner), chances, names)
-
-
-def _answer(z: np.ndarray, chances: np.ndarray | None, names: tuple[str, ...], winner: Position) -> str:
-    """Return what the model says in a sentence."""
     if chances is None:
-        return f"the model gives {number(float(z[winner]))} at {named(winner)}"
-    if chances.size == 1:
-        return f"the model gives probability {number(float(chances[0]))}"
+        answer = _value(z, winner, step.x)
+    else:
+        answer = _classes(chances, names, "" if link == "sigmoid" and not binary else "then ")
+    return ModelExplanation(tuple(layers), step, target, answer, chances, names)
+
+
+def _value(z: np.ndarray, winner: Position, x: np.ndarray) -> str:
+    """Return the largest output in a sentence, and where NaN came from."""
+    if np.isfinite(z[winner]):
+        return f"the model gives {number(float(z[winner]))}{f' at {named(winner)}' if z.size > 1 else ''}"
+    bad = int(np.sum(~np.isfinite(x)))
+    source = f"; {bad:,} of the {x.size:,} numbers of the input are NaN or infinite" if bad else ""
+    return f"the model gives {'NaN' if np.isnan(z[winner]) else 'infinity'}{source}"
+
+
+def _classes(chances: np.ndarray, names: tuple[str, ...], between: str) -> str:
+    """Return the likeliest classes in a sentence; those below 0.05 % are left out."""
     order = np.argsort(-chances, kind="stable")[:4]
-    first, *others = (f"{names[k]} {100 * chances[k]:.1f} %" for k in order)
-    return f"the model says {first}, then {', '.join(others)}"
+    first, *others = (f"{names[k]} ({100 * chances[k]:.1f} %)" for k in order if chances[k] >= 0.0005)
+    return f"the model says {first}" + (f", {between}{', '.join(others)}" if others else "")

@@ -75,6 +75,7 @@ class ModelExplanation:
         own = [self.answer]
         if self.image.ndim == 3:
             seen, size = self.image.mean(axis=0), " × ".join(map(str, self.image.shape))
+            seen = np.nan_to_num(seen, posinf=0.0, neginf=0.0)
             seen = (seen - seen.min()) / (float(np.ptp(seen)) or 1.0)
             reached = np.abs(self.dx).max(axis=0)
             image = titled(f"image {size}", picture(seen))

@@ -139,7 +139,7 @@ class Probability(Explanation):
         order = np.argsort(-self.logits, kind="stable")[:_MOST]
         rows = [("class", "logit", "exp(logit - largest)", "probability", "")]
         for k in order:
-            bar = "█" * round(24 * self.probabilities[k])
+            bar = "█" * round(24 * np.nan_to_num(self.probabilities[k]))
             values = (self.logits[k], self.exponentials[k], self.probabilities[k])
             rows.append((str(k), *map(number, values), bar))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -111,10 +111,12 @@ def beside(*blocks: Block, signs: Sequence[str] = (), width: int = WIDTH) -> Blo
 def picture(image: np.ndarray, /, largest: float | None = None) -> Block:
     """Return a matrix of numbers that are not negative as shades, dark to light, in the right proportions."""
     rows, columns = image.shape
+    image = np.nan_to_num(image, posinf=0.0)
     step = max(1, -(-columns // 44))
-    image = image[: rows - rows % step or rows, : columns - columns % step or columns]
+    tall = min(step, rows)
+    image = image[: rows - rows % tall, : columns - columns % step]
     if step > 1:
-        image = image.reshape(image.shape[0] // step, step, image.shape[1] // step, step).max(axis=(1, 3))
+        image = image.reshape(len(image) // tall, tall, image.shape[1] // step, step).max(axis=(1, 3))
     wide = (
         image.shape[1] <= 20
     )  # a character is twice as high as wide: two make a pixel, or one stands for two
@@ -123,7 +125,7 @@ def picture(image: np.ndarray, /, largest: float | None = None) -> Block:
     else:
         image = np.stack([image[:-1:2], image[1::2]]).mean(axis=0) if len(image) > 1 else image
     top = largest or float(np.max(image, initial=0.0)) or 1.0
-    levels = np.clip(np.nan_to_num(image / top) * len(_SHADES), 0, len(_SHADES) - 1).astype(int)
+    levels = np.clip(image / top * len(_SHADES), 0, len(_SHADES) - 1).astype(int)
     lines = ["".join(_SHADES[level] for level in row) for row in levels]
     edge = "─" * levels.shape[1]
     return [f"┌{edge}┐", *[f"│{line}│" for line in lines], f"└{edge}┘"]

@@ -151,7 +151,7 @@ class Pooling(Windowed):
     @property
     def winner(self) -> Position:
         """Where in x the largest pixel of the window is: (channel, row, column); of equal ones the first."""
-        return source_of(self, self.patch)
+        return source_of(self, np.where(np.isnan(self.patch), np.inf, self.patch))
 
     def mark(self) -> tuple[int, int]:
         """Return the winner's row and column in the window."""

@@ -141,7 +141,9 @@ class _Film:
         name = f"patch, channel {e.channels[c]}" if len(e.channels) > 1 else "patch"
         matrix(self.axes[f"p{i}"], e.patch[c][corner], name, inside=inside, grey=True, like=seen)
         if isinstance(e, Convolution):
-            most = np.abs(self.e.kernel[c]).max(initial=0.0) * np.abs(seen).max()  # type: ignore[attr-defined]
+            most = np.abs(self.e.kernel[c]).max(initial=0.0) * np.max(  # type: ignore[attr-defined]
+                np.abs(seen), initial=0.0, where=np.isfinite(seen)
+            )
             matrix(self.axes[f"k{i}"], e.kernel[c][corner], "kernel", sign="×")
             products = e.products[c][corner]
             matrix(self.axes[f"q{i}"], products, "products", inside=inside, sign="=", like=np.asarray([most]))

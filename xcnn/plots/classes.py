@@ -22,13 +22,16 @@ from xcnn.plots.style import (
     labels_of,
     line_of,
     names_of,
+    shortened,
     styled,
+    to_host,
 )
 
 __all__ = ["class_distribution", "confusion_matrix"]
 
 _RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#b9d7ea", BLUE])
 _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f8d3b8", VERMILION])
+_MOST_LETTERS = 40  # of a name
 _MOST_NUMBERS = 30  # classes; with more, cells are too small for numbers
 
 
@@ -41,7 +44,7 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /, *, path: 
     y_true : array (N,) or (N, K)
         Classes, or one-hot.
     y_pred : array (N,) or (N, K)
-        Predicted classes, or probabilities.
+        Predicted classes, or probabilities; of a single column of floats (N, 1), that of class 1.
     classes : sequence of str, optional
         Their names; by default their numbers.
     path : str or Path, optional
@@ -60,7 +63,7 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /, *, path: 
     FileError
         If it cannot be saved.
     """
-    true, predicted = labels_of(y_true, "y_true"), labels_of(y_pred, "y_pred")
+    true, predicted = labels_of(y_true, "y_true"), labels_of(_decided(y_pred), "y_pred")
     if len(true) != len(predicted):
         msg = f"y_true has {len(true)} labels and y_pred {len(predicted)}; needed as many"
         raise DataError(msg, where="confusion_matrix")
@@ -73,7 +76,9 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /, *, path: 
     diagonal = np.eye(k, dtype=bool)
     colours = np.where(diagonal[..., None], _RIGHT(share), _WRONG(np.minimum(share * 10, 1.0) * 0.75))
     size = min(2.6 + 0.46 * k, 14.0)
-    made = figure(size + 0.9, size)
+    names = tuple(shortened(name, _MOST_LETTERS) for name in names)
+    beyond = max(0, max(map(len, names)) - 8)  # letters that the size has no room for
+    made = figure(size + 0.9 + 0.08 * beyond, size + 0.06 * beyond)
     axes = made.subplots()
     axes.imshow(colours, interpolation="nearest")
     if k <= _MOST_NUMBERS:
@@ -89,6 +94,13 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: Any = None, /, *, path: 
         f"{right:,} of {n:,} right ({100 * right / n:.1f} %)", pad=34 if k <= _MOST_NUMBERS else 12
     )
     return finish(made, path)
+
+
+def _decided(y_pred: Any) -> Any:
+    """Return the classes of a single column of probabilities; anything else as it is."""
+    p = to_host(y_pred)
+    single = p.ndim == 2 and p.shape[1] == 1 and p.dtype.kind == "f" and np.all((p >= 0) & (p <= 1))
+    return p[:, 0] > 0.5 if single else y_pred
 
 
 def _numbers(axes: Any, counts: np.ndarray, share: np.ndarray, diagonal: np.ndarray) -> None:
@@ -166,7 +178,7 @@ def class_distribution(data: Any, classes: Any = None, /, *, path: Saved = None)
     """
     title = "Images in each class"
     if hasattr(data, "train"):
-        title, classes = f"Classes of {data.name}", classes or data.classes
+        title, classes = f"Classes of {data.name}", data.classes if classes is None else classes
         data = {name: getattr(data, name).y for name in ("train", "test")}
     elif not isinstance(data, Mapping):
         data = {"": data}

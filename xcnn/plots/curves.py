@@ -36,6 +36,7 @@ _TITLES = {
 }
 
 _MANY_BLOCKS = 50
+_BELOW = 16  # names of runs that stand below one another
 
 
 @styled
@@ -88,7 +89,7 @@ def _panel(axes: Any, name: str, history: Mapping[str, Sequence[float]]) -> None
         axes.plot(epochs, values, dashes, color=colour, label=label, marker=marker, markersize=5)
     axes.set_title(_title(name))
     _scale(axes, name, [values for _, values, _, _ in lines])
-    if len(held_out) > 1:
+    if len(held_out) > 1 and np.isfinite(held_out).any():
         _mark_best(axes, name, np.asarray(held_out, float))
     if lines[0][0]:
         axes.legend(frameon=False, loc="best", handlelength=2.4)
@@ -136,7 +137,8 @@ def _zoom(axes: Any, values: np.ndarray) -> None:
 def _mark_best(axes: Any, name: str, values: np.ndarray) -> None:
     """Point out the best epoch of validation."""
     grows = "accuracy" in name
-    best = int(values.argmax() if grows else values.argmin())
+    known = np.where(np.isfinite(values), values, -np.inf if grows else np.inf)
+    best = int(known.argmax() if grows else known.argmin())
     text = f"{100 * values[best]:.1f} %" if grows else f"{values[best]:.3g}"
     axes.plot([best + 1], [values[best]], "o", color=VERMILION, markersize=6, zorder=5)
     axes.set_title(
@@ -189,7 +191,9 @@ def compare(
         raise DataError(msg, where="compare")
     runs = {name: np.asarray(history[key], float) for name, history in histories.items()}
     rows, columns = grid_of(len(runs), 4) if beside else (1, 1)
-    made = figure(*((3.1 * columns + 0.5, 2.7 * rows + 0.5) if beside else (6.4, 3.9)))
+    named = 1 if beside else -(-len(runs) // _BELOW)  # columns of the legend
+    wide = 6.4 + (named - 1) * (0.7 + 0.08 * max(map(len, runs)))
+    made = figure(*((3.1 * columns + 0.5, 2.7 * rows + 0.5) if beside else (wide, 3.9)))
     panels = [*made.subplots(rows, columns, squeeze=False, sharey=True).flat]
     for i, (name, values) in enumerate(runs.items()):
         axes = panels[i if beside else 0]
@@ -215,7 +219,9 @@ def compare(
             axes.label_outer(remove_inner_ticks=True)
     else:
         panels[0].set_title(_title(key))
-        panels[0].legend(frameon=False, handlelength=3.2, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+        panels[0].legend(
+            frameon=False, handlelength=3.2, loc="upper left", bbox_to_anchor=(1.0, 1.02), ncols=named
+        )
     return finish(made, path)
 
 

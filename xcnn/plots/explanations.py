@@ -28,7 +28,7 @@ from xcnn.plots.style import Saved, figure, finish, styled
 __all__ = ["explanation", "model_explanation", "png"]
 
 _WIDTH = 11.5  # inches
-_STRIPS = 16  # at most
+_STRIPS = 16  # at most: half of them the first layers, half the last
 _CLASSES = 10
 
 
@@ -55,7 +55,7 @@ def explanation(e: Explanation, /, *, path: Saved = None) -> Figure:
     matplotlib.figure.Figure
         A strip for each layer.
     """
-    strips = (_leaves(e) or [e])[:_STRIPS]
+    strips, _ = _ends_of(_leaves(e) or [e])
     heights = [_height(strip) for strip in strips]
     made = figure(_WIDTH, sum(heights))
     _draw(made, strips, heights)
@@ -76,25 +76,24 @@ def model_explanation(e: ModelExplanation, /, *, path: Saved = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        At most 16 strips.
+        At most 16 strips: of more layers, the first 8 and the last 8.
     """
     every = [strip for part in e.layers for strip in _leaves(part)]
-    strips = every[:_STRIPS]
+    strips, left = _ends_of(every)
     heights = [_height(strip) for strip in strips]
-    made = figure(_WIDTH, sum(heights) + 2.9)
-    parts: Any = made.subfigures(2, 1, height_ratios=[2.9, sum(heights)], hspace=0.0)
+    title = textwrap.wrap(f"{e.answer[0].upper()}{e.answer[1:]}{left}", 96)
+    head, target = 2.7 + 0.2 * len(title), textwrap.fill(f"gradient of {e.target}", 40)
+    made = figure(_WIDTH, sum(heights) + head)
+    parts: Any = made.subfigures(2, 1, height_ratios=[head, sum(heights)], hspace=0.0)
     top, below = parts
-    left = f" (the first {len(strips)} of {len(every)} layers)" if len(every) > len(strips) else ""
-    top.suptitle(
-        f"{e.answer[0].upper()}{e.answer[1:]}{left}", x=0.01, ha="left", fontsize=12, fontweight="bold"
-    )
+    top.suptitle("\n".join(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
     first, second, third = top.subplots(1, 3, width_ratios=[1, 1.5, 1])
     if e.image.ndim == 3:
         picture(first, image_of(e.image, 0), f"image {' × '.join(map(str, e.image.shape))}")
-        picture(third, np.abs(e.dx).max(axis=0), f"|gradient| of {e.target}", amount=True)
+        picture(third, np.abs(e.dx).max(axis=0), target.replace("gradient", "|gradient|", 1), amount=True)
     else:
         bars(first, e.image.ravel(), "input")
-        bars(third, e.dx.ravel(), f"gradient of {e.target}")
+        bars(third, e.dx.ravel(), target)
     if e.probabilities is not None:
         order = np.argsort(-e.probabilities, kind="stable")[:_CLASSES]
         bars(second, e.probabilities[order], "probability", mark=0, names=[e.classes[k] for k in order])
@@ -103,6 +102,15 @@ def model_explanation(e: ModelExplanation, /, *, path: Saved = None) -> Figure:
     if strips:
         _draw(below, strips, heights)
     return finish(made, path)
+
+
+def _ends_of(strips: list[Explanation]) -> tuple[list[Explanation], str]:
+    """Return the strips to draw, and what to say of those left out."""
+    if len(strips) <= _STRIPS:
+        return strips, ""
+    half = _STRIPS // 2
+    told = f" (the first {half} and the last {half} of {len(strips)} layers)"
+    return strips[:half] + strips[-half:], told
 
 
 def _leaves(e: Explanation) -> list[Explanation]:

@@ -158,7 +158,10 @@ def _frame(axes: Any, rows: tuple[str, list[str]], columns: tuple[str, list[str]
     """Name rows and columns, and draw the lines between the cells."""
     (row_name, down), (column_name, across) = rows, columns
     long = len(across) > 6 and max(map(len, across)) > 8
-    every = max(1, len(across) // _MOST_NUMBERS), max(1, len(down) // _MOST_NUMBERS)
+    room = axes.figure.get_figwidth() - 0.09 * max(map(len, down)) - 1.7
+    needed = 0.22 if long else 0.085 * max(map(len, across)) + 0.1  # inches, of a name
+    fitting = max(1, min(_MOST_NUMBERS, int(room / needed)))
+    every = -(-len(across) // fitting), -(-len(down) // _MOST_NUMBERS)
     axes.set_xticks(
         range(0, len(across), every[0]),
         across[:: every[0]],

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xcnn.errors import DataError
+from xcnn.layers.geometry import integer
 from xcnn.plots.style import (
     BLUE,
     GREY,
@@ -21,12 +22,14 @@ from xcnn.plots.style import (
     labels_of,
     names_of,
     probabilities_of,
+    shortened,
     styled,
     to_host,
 )
 
 __all__ = ["misclassified", "predictions"]
 
+_MOST_LETTERS = 24  # of a name
 _ANSWERS = 3  # classes whose probability is drawn
 
 
@@ -65,6 +68,7 @@ def predictions(
     FileError
         If it cannot be saved.
     """
+    most = integer(most, "predictions: most")
     x, y, p, names = _together("predictions", images, y_true, proba, classes)
     guess = p.argmax(axis=1)
     sure = p[np.arange(len(p)), guess]
@@ -72,9 +76,11 @@ def predictions(
     order = np.concatenate(
         [_surest(sure, np.flatnonzero(wrong)), _surest(sure, np.flatnonzero(~wrong))[::-1]]
     )[:most]
-    columns = min(8, len(order))
+    names = tuple(shortened(name, _MOST_LETTERS) for name in names)
+    wide = max(1.22, 0.062 * (max(map(len, names)) + 7))
+    columns = min(8, int(11 / wide), len(order))
     rows = -(-len(order) // columns)
-    made = figure(1.22 * columns + 0.2, 1.56 * rows + 0.55)
+    made = figure(wide * columns + 0.2, 1.56 * rows + 0.55)
     grid = made.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -183,6 +189,7 @@ def misclassified(
     --------
     predictions : Right ones too, more to a page.
     """
+    most = integer(most, "misclassified: most")
     x, y, p, names = _together("misclassified", images, y_true, proba, classes)
     wrong = np.flatnonzero(p.argmax(axis=1) != y)
     order = _surest(p.max(axis=1), wrong)[:most]

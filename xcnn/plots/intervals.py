@@ -86,9 +86,11 @@ def intervals(
 
 def _interval(name: str, value: Any, factor: float) -> Interval:
     """Return (estimate, low, high) times `factor`."""
-    found = (
-        np.broadcast_to(np.asarray(value, float), (3,)) if np.ndim(value) == 0 else np.asarray(value, float)
-    )
+    try:
+        found = np.asarray(value, float)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    found = np.broadcast_to(found, (3,)) if found.ndim == 0 else found
     if found.shape != (3,) or not found[1] <= found[0] <= found[2]:
         msg = f"{name!r} is {value!r}; needed (estimate, low, high), low <= estimate <= high"
         raise DataError(msg, where="intervals")

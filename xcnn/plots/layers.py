@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from xcnn.backend import readable
 from xcnn.errors import DataError, OptionError
 from xcnn.layer import Layer, watch
 from xcnn.layers import ConvTranspose2D, Dropout, Flatten, Identity, Reshape, Sequential
+from xcnn.layers.geometry import integer
 from xcnn.layers.linear import Activated
 from xcnn.plots.images import show_image
 from xcnn.plots.style import (
@@ -74,6 +76,7 @@ def kernels(
     FileError
         If it cannot be saved.
     """
+    most = integer(most, "kernels: most")
     found = [a for a in model.walk() if len(getattr(getattr(a, "w", None), "shape", ())) == 4]
     found = [a for a in found if layer is None or _means(model, layer, a)]
     if not found:
@@ -88,12 +91,14 @@ def kernels(
     rows, columns = grid_of(count, 8)
     made = figure(1.0 * columns + 1.1, 1.0 * rows + 0.6)
     grid = made.subplots(rows, columns, squeeze=False)
-    top = float(np.abs(w[:count]).max()) or 1.0
+    finite = np.isfinite(w)
+    top = float(np.max(np.abs(w[:count]), initial=0.0, where=finite[:count])) or 1.0
     shown: Any = None
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, kernel in zip(grid.flat, w[:count], strict=False):
         if coloured:
+            kernel = np.nan_to_num(kernel, posinf=top, neginf=-top)
             axes.imshow(0.5 + 0.5 * np.moveaxis(kernel, 0, -1) / top, interpolation="nearest")
         else:
             shown = axes.imshow(kernel[channel], cmap=SIGNED, vmin=-top, vmax=top, interpolation="nearest")
@@ -101,6 +106,7 @@ def kernels(
     which = " (grey is zero)" if coloured else "" if channels == 1 else f", channel {channel} of {channels}"
     number = f"{count}" if count == len(w) else f"{count} of {len(w)}"
     title = f"{number} kernel{'s' * (len(w) > 1)} of {size}{which}: {found[0].label}"
+    title += "" if finite.all() else f", {np.sum(~finite):,} of {w.size:,} weights NaN or infinite"
     headline(made, title)
     if shown is not None:
         bar = made.colorbar(shown, ax=list(grid.flat), shrink=0.9, pad=0.02, aspect=25)
@@ -168,7 +174,7 @@ def feature_maps(
     FileError
         If it cannot be saved.
     """
-    image = to_host(x)
+    most, image = integer(most, "feature_maps: most"), to_host(x)
     image = image[None] if image.ndim == len(model.input_shape) else image
     if len(image) != 1:
         msg = f"x has shape {image.shape}; needed one image {model.input_shape}"
@@ -197,7 +203,8 @@ def feature_maps(
             _bars(places[0], y.reshape(-1))
         shape = " x ".join(map(str, y.shape))
         shown = f", {count} shown" if i and y.ndim == 3 and count < len(y) else ""
-        text = f"{title}\n{shape}{shown}\n{y.min():.3g} to {y.max():.3g}"
+        reach = f"{y.min():.3g} to {y.max():.3g}" if np.isfinite(y).all() else "NaN or infinite"
+        text = f"{title}\n{shape}{shown}\n{reach}"
         places[0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8, labelpad=8)
     return finish(made, path)
 
@@ -213,7 +220,8 @@ def _maps(places: Sequence[Any], y: np.ndarray, *, whole: bool) -> None:
     if whole and y.min() >= 0:
         show_image(places[0], y if y.dtype == np.uint8 else y / max(1.0, y.max()))
         places, y = places[1:], y[1:]
-    top = float(np.abs(y[: len(places)]).max(initial=0)) or 1.0
+    shown = y[: len(places)]
+    top = float(np.max(np.abs(shown), initial=0, where=np.isfinite(shown))) or 1.0
     for axes, channel in zip(places, y, strict=False):
         axes.set_xticks([])
         axes.set_yticks([])
@@ -226,12 +234,15 @@ def _maps(places: Sequence[Any], y: np.ndarray, *, whole: bool) -> None:
 
 def _bars(axes: Any, values: np.ndarray) -> None:
     """Draw features without pixels."""
-    places = np.arange(len(values))
+    places, values = np.arange(len(values)), np.nan_to_num(values, posinf=0.0, neginf=0.0)
     colours = np.where(values < 0, BLUE, VERMILION)
     axes.bar(places, values, 1.0 if len(values) > 40 else 0.8, color=colours)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xlim(-0.6, len(values) - 0.4)
-    axes.set_xticks(places if len(values) <= 20 else [])
+    if len(values) <= 20:
+        axes.set_xticks(places)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     axes.tick_params(axis="x", length=0, labelsize=7)
     axes.set_yticks([])
     for spine in axes.spines.values():

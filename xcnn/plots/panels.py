@@ -25,6 +25,11 @@ def image_of(a: np.ndarray, channel: int) -> np.ndarray:
     return a[channel]
 
 
+def _top(a: np.ndarray) -> float:
+    """Return the largest finite |a|, or 1: the end of a scale."""
+    return float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a))) or 1.0
+
+
 def picture(axes: Any, a: np.ndarray, title: str, *, amount: bool = False) -> Any:
     """Draw a map (H, W) or a colour image (H, W, 3): grey, blue to orange where it has both signs."""
     axes.set_xticks([])
@@ -32,13 +37,13 @@ def picture(axes: Any, a: np.ndarray, title: str, *, amount: bool = False) -> An
     for spine in axes.spines.values():
         spine.set_visible(True)
     axes.set_title(title, fontsize=8.5, fontweight="normal", loc="center", pad=4)
-    top = float(np.nanmax(np.abs(a), initial=0.0)) or 1.0
+    top = _top(a)
     if a.ndim == 3:
         return axes.imshow(a, interpolation="nearest")
     if amount:
         axes.set_xlabel(f"up to {number(top)}", fontsize=7.5, color=GREY, labelpad=3)
         return axes.imshow(a, cmap=AMOUNT, vmin=0, vmax=top, interpolation="nearest")
-    if np.nanmin(a, initial=0.0) < 0:
+    if np.any(a < 0):
         return axes.imshow(a, cmap=SIGNED, vmin=-top, vmax=top, interpolation="nearest")
     return axes.imshow(a, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
 
@@ -74,14 +79,14 @@ def matrix(
     axes.set_title(title, fontsize=8.5, fontweight="normal", loc="center", pad=4)
     if sign:
         axes.text(-0.13, 0.5, sign, transform=axes.transAxes, ha="center", va="center", fontsize=13)
-    top = float(np.max(np.abs(like), initial=0.0)) or 1.0
-    grey = grey and float(np.min(like, initial=0.0)) >= 0
+    top = _top(like)
+    grey = grey and not np.any(like < 0)
     options: Any = {"cmap": "gray", "vmin": 0} if grey else {"cmap": SIGNED, "vmin": -top}
     drawn = axes.imshow(a, vmax=top, interpolation="nearest", **options)
     size = 8.5 if a.shape[1] < 4 else 6.8 if a.shape[1] < 6 else 5.2
     colours = drawn.cmap(drawn.norm(a))
     for (r, c), cell in zip(np.ndindex(a.shape), cells, strict=True):
-        dark = colours[r, c, :3] @ (0.299, 0.587, 0.114) < 0.52
+        dark = np.isfinite(a[r, c]) and colours[r, c, :3] @ (0.299, 0.587, 0.114) < 0.52
         text = cell.strip() if inside is None or inside[r, c] else "·"
         axes.text(c, r, text, ha="center", va="center", fontsize=size, color="white" if dark else INK)
     rows, columns = a.shape
@@ -98,6 +103,7 @@ def bars(axes: Any, values: np.ndarray, title: str, *, mark: int | None = None, 
     if names is not None:
         _lying(axes, values, colours, names)
         return
+    values = np.where(np.isfinite(values), values, np.nan)
     axes.vlines(places, 0, values, colors=colours, linewidth=max(0.6, min(6.0, 60 / len(values))))
     if mark is not None:
         axes.plot([mark], [values[mark]], "o", color=VERMILION, markersize=3.5)
@@ -111,13 +117,14 @@ def bars(axes: Any, values: np.ndarray, title: str, *, mark: int | None = None, 
 
 def _lying(axes: Any, values: np.ndarray, colours: list[str], names: Any) -> None:
     places = np.arange(len(values))
-    axes.barh(places, values, color=colours, height=0.75)
-    room = 0.02 * float(np.ptp([0.0, *values]))
-    for place, value in zip(places, values, strict=True):
-        axes.text(max(value, 0.0) + room, place, number(float(value)), va="center", fontsize=7, color=GREY)
+    ends = np.where(np.isfinite(values), values, 0.0)
+    axes.barh(places, ends, color=colours, height=0.75)
+    room = 0.02 * (float(np.ptp([0.0, *ends])) or 1.0)
+    for place, end, value in zip(places, ends, values, strict=True):
+        axes.text(max(end, 0.0) + room, place, number(float(value)), va="center", fontsize=7, color=GREY)
     axes.set_yticks(places, names, fontsize=7.5)
     axes.invert_yaxis()
-    axes.set_xlim(min(0.0, float(values.min())), max(0.0, float(values.max())) + 18 * room)
+    axes.set_xlim(min(0.0, float(ends.min())), max(0.0, float(ends.max())) + 18 * room)
     axes.axvline(0, color="#9a9a9a", linewidth=0.8)
     for side in ("bottom", "left"):
         axes.spines[side].set_visible(False)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from xcnn.errors import DataError
-from xcnn.plots.grid import heat_map
+from xcnn.plots.grid import _writer, heat_map
 from xcnn.plots.style import BLUE, GREY, INK, RISING, VERMILION, Saved, figure, finish, grid_of, styled
 
 __all__ = ["settings"]
@@ -49,6 +48,7 @@ def settings(
     matplotlib.figure.Figure
         Of one setting that varies a curve, of two a heat map, of more a heat map of the two with most values
         for each combination of the others, all in the same colours; of many, the 24 with the best values.
+        What spans more than a decade and has a best that is the smallest is drawn by its logarithm.
 
     Raises
     ------
@@ -60,6 +60,7 @@ def settings(
     if not points or len(points) != len(values) or not np.isfinite(values).all():
         msg = f"there are {len(points)} points and {len(values)} values; needed a finite value for each point"
         raise DataError(msg, where="settings")
+    points = [{_escaped(name): value for name, value in point.items()} for point in points]
     names = dict.fromkeys(name for point in points for name in point)
     levels = {name: _levels([point.get(name) for point in points]) for name in names}
     varying = {name: found for name, found in levels.items() if len(found) > 1}
@@ -70,11 +71,16 @@ def settings(
     others = [name for name in varying if name not in (rows, columns)]
     inner = {name: varying[name] for name in (rows, columns)}
     tables = _tables(points, values, {name: varying[name] for name in others}, inner)
-    across, down = [[*map(_label, varying[name])] for name in (columns, rows)]
+    across, down = _labels(varying[columns]), _labels(varying[rows])
     if not others:
         (table,) = tables.values()
         return heat_map(table, down, across, row_name=rows, column_name=columns, measure=measure, path=path)
     return finish(_multiples(tables, (rows, down), (columns, across), measure), path)
+
+
+def _escaped(text: str) -> str:
+    """Return a text in which a dollar is one: Matplotlib would begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def _key(value: Any) -> str:
@@ -97,9 +103,17 @@ def _label(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        own = value.get("name", value.get("type", ""))
+        own = _escaped(str(value.get("name", value.get("type", ""))))
         return " ".join([own, *(f"{k} {_label(v)}" for k, v in value.items() if k not in ("name", "type"))])
-    return value if isinstance(value, str) else json.dumps(value)
+    return _escaped(value if isinstance(value, str) else json.dumps(value))
+
+
+def _labels(levels: Sequence[Any]) -> list[str]:
+    """Return how values are written, with every digit where they would look the same else."""
+    labels = [*map(_label, levels)]
+    if len(set(labels)) == len(levels):
+        return labels
+    return [repr(level) if isinstance(level, float) else _label(level) for level in levels]
 
 
 def _two_with_most(varying: Mapping[str, list[Any]]) -> list[str]:
@@ -113,10 +127,15 @@ def _tables(
     values: Sequence[float],
     others: Mapping[str, list[Any]],
     inner: Mapping[str, list[Any]],
-) -> dict[str, np.ndarray]:
+) -> dict[tuple[str, ...], np.ndarray]:
     """Return a table for each combination of the other settings that has points, by what it is called."""
     rows, columns = inner.values()
-    found: dict[str, np.ndarray] = {}
+    labels = {
+        (name, _key(level)): f"{name} {label}"
+        for name, levels in others.items()
+        for level, label in zip(levels, _labels(levels), strict=True)
+    }
+    found: dict[tuple[str, ...], np.ndarray] = {}
     given = [
         ({name: _key(point.get(name)) for name in (*others, *inner)}, v)
         for point, v in zip(points, values, strict=True)
@@ -129,9 +148,7 @@ def _tables(
             if fixed.items() <= point.items()
         }
         if known:
-            title = ", ".join(
-                f"{name} {_label(value)}" for name, value in zip(others, combination, strict=True)
-            )
+            title = tuple(labels[setting] for setting in fixed.items())
             found[title] = np.asarray(
                 [[known.get((_key(r), _key(c)), np.nan) for c in columns] for r in rows]
             )
@@ -147,17 +164,13 @@ class _Measure:
         self.smallest = "loss" in name or "error" in name
         known = self.scale * np.asarray(values, float)
         self.low, self.high = float(np.nanmin(known)), float(np.nanmax(known))
-        spread = self.high - self.low or abs(self.high) or 1.0
-        self._decimals = min(max(2 - math.floor(math.log10(spread)), 0), 4)
+        self.decades = self.smallest and 0 < 10 * self.low < self.high
+        self.write = _writer(self.low, self.high, self.decades)
 
     @property
     def best(self) -> float:
         """The best value, scaled."""
         return self.low if self.smallest else self.high
-
-    def write(self, value: float) -> str:
-        """Return a scaled value as text, so that it can be told from the others."""
-        return f"{value:.{self._decimals}f}"
 
 
 def _curve(name: str, settings: Sequence[Any], values: Sequence[float], measure: str) -> Figure:
@@ -170,7 +183,7 @@ def _curve(name: str, settings: Sequence[Any], values: Sequence[float], measure:
         y[order[_key(setting)]] = told.scale * value
     numbers = all(map(_is_number, levels))
     x = np.asarray(levels, float) if numbers else np.arange(len(levels))
-    labels = [textwrap.fill(_label(level), 14) for level in levels]
+    labels = [textwrap.fill(label, 14) for label in _labels(levels)]
     made = figure(
         min(max(4.8, (1.15 if "\n" in "".join(labels) else 0.8) * len(levels)), 6.8 if numbers else 11.0), 3.8
     )
@@ -183,6 +196,9 @@ def _curve(name: str, settings: Sequence[Any], values: Sequence[float], measure:
     if not numbers or len(levels) <= _MOST_TICKS:
         axes.set_xticks(x, labels)
         axes.xaxis.set_minor_locator(NullLocator())
+    if told.decades:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.08, y=0.16)
     axes.set_xlabel(name)
     axes.grid(axis="y")
@@ -191,9 +207,8 @@ def _curve(name: str, settings: Sequence[Any], values: Sequence[float], measure:
     at = int(np.flatnonzero(y == told.best)[0])
     axes.plot(x[at], y[at], "o", color=VERMILION, markersize=9, zorder=5)
     axes.set_title(told.name.capitalize(), pad=22)
-    best = f"best: {told.write(float(y[at]))}{told.unit}" + (
-        f" at {name} {_label(levels[at])}" if name else ""
-    )
+    where = f" at {name} {_labels(levels)[at]}" if name else ""
+    best = f"best: {told.write(float(y[at]))}{told.unit}{where}"
     axes.annotate(
         best, (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", size=9, color=GREY
     )
@@ -209,7 +224,7 @@ def _is_geometric(x: np.ndarray) -> bool:
 
 
 def _multiples(
-    tables: Mapping[str, np.ndarray],
+    tables: Mapping[tuple[str, ...], np.ndarray],
     rows: tuple[str, list[str]],
     columns: tuple[str, list[str]],
     measure: str,
@@ -225,21 +240,20 @@ def _multiples(
         shown = {title: table for title, table in shown.items() if title in order[:_MOST_PANELS]}
     down, across = rows[1], columns[1]
     high, wide = grid_of(len(shown), 3 if len(across) > 4 else 4)
-    lines = best.count(", ") + 1
     cell_width = max(0.56, 0.085 * max(map(len, across)) + 0.1)
     made = figure(
         min(wide * max(cell_width * len(across) + 0.2, 2.2) + 1.9, 16.0),
-        min(high * (0.36 * len(down) + 0.38 + 0.17 * lines) + 1.1, 18.0),
+        min(high * (0.36 * len(down) + 0.38 + 0.17 * len(best)) + 1.1, 18.0),
     )
     panels = made.subplots(high, wide, squeeze=False, sharex=True, sharey=True)
     for axes in [*panels.flat][len(shown) :]:
         axes.set_visible(False)
-    norm = Normalize(told.low, told.high if told.high > told.low else told.low + 1)
+    high_end = told.high if told.high > told.low else told.low + 1
+    norm = (LogNorm if told.decades else Normalize)(told.low, high_end)
     for i, (axes, (title, table)) in enumerate(zip(panels.flat, shown.items(), strict=False)):
         image = _panel(axes, table, norm, told)
-        axes.set_title(
-            title.replace(", ", "\n"), fontsize=9.5, fontweight="bold" if title == best else "normal", pad=5
-        )
+        weight = "bold" if title == best else "normal"
+        axes.set_title("\n".join(title), fontsize=9.5, fontweight=weight, pad=5)
         if title == best:
             axes.add_patch(
                 _cell(*cell, fill=False, edgecolor=VERMILION, linewidth=2.6, zorder=5, clip_on=False)
@@ -253,13 +267,12 @@ def _multiples(
             axes.set_ylabel(rows[0])
     bar = made.colorbar(image, ax=panels, pad=0.02, aspect=30, shrink=min(1.0, 3.0 / high + 0.4))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{told.unit}"))
-    bar.set_label(told.name, color=GREY)
+    bar.set_label(f"{told.name}, logarithmic" if told.decades else told.name, color=GREY)
+    bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.outline.set_visible(False)
     some = f"; the {len(shown)} best of {len(tables)} maps" if len(shown) < len(tables) else ""
-    text = (
-        f"{told.name.capitalize()}: best {told.write(told.best)}{told.unit} at {best}, "
-        f"{rows[0]} {down[cell[0]]}, {columns[0]} {across[cell[1]]}{some}"
-    )
+    where = ", ".join([*best, f"{rows[0]} {down[cell[0]]}", f"{columns[0]} {across[cell[1]]}"])
+    text = f"{told.name.capitalize()}: best {told.write(told.best)}{told.unit} at {where}{some}"
     text = textwrap.fill(text, int(10 * made.get_figwidth()), subsequent_indent="  ")
     made.suptitle(text, x=0.01, ha="left", size=10.5, weight="bold")
     return made

@@ -30,6 +30,7 @@ __all__ = [
     "line_of",
     "names_of",
     "probabilities_of",
+    "shortened",
     "styled",
     "to_host",
 ]
@@ -148,7 +149,8 @@ def labels_of(labels: Any, what: str) -> np.ndarray:
     if a.ndim == 2 and a.shape[1] > 1:
         a = a.argmax(axis=1)
     a = a.reshape(-1)
-    if not len(a) or (a.dtype.kind == "f" and not np.all(a == np.rint(a))) or a.min() < 0:
+    number = a.dtype.kind in "biuf" and np.all(a == np.rint(a))
+    if not len(a) or not number or a.min() < 0:
         msg = f"{what} has shape {np.shape(labels)} and dtype {a.dtype}; needed classes (N,), from 0 up"
         raise DataError(msg, where="xcnn.plots")
     return a.astype(np.int64)
@@ -158,7 +160,16 @@ def probabilities_of(proba: Any) -> np.ndarray:
     """Return probabilities (N, K): of a single column, that of class 1, both classes."""
     p = to_host(proba)
     p = p.reshape(len(p), -1)
+    if not np.isfinite(p).all():
+        bad = int(np.sum(~np.isfinite(p).all(axis=1)))
+        msg = f"of {len(p)} rows of proba {bad} hold NaN or infinity; needed finite probabilities"
+        raise DataError(msg, where="xcnn.plots")
     return np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
+
+
+def shortened(name: str, most: int) -> str:
+    """Return `name`, cut off by an ellipsis if it has more than `most` characters."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
 
 
 def names_of(classes: Any, least: int) -> tuple[str, ...]:
