@@ -28,6 +28,12 @@ def test_accuracy_of_one_logit_is_its_sign(backend):
     assert float(metrics.accuracy(backend.asarray([2.0, -1.0]), backend.asarray([1, 1]))) == 0.5
 
 
+def test_accuracy_of_images_counts_their_pixels(backend):
+    z = backend.asarray([[[[2.0, -1.0], [0.5, -3.0]]]])
+    for labels in ([[[[1, 0], [0, 0]]]], [[[[0.9, 0.2], [0.5, 0.0]]]]):
+        assert float(metrics.accuracy(z, backend.asarray(labels))) == 0.75
+
+
 def test_top5_accuracy_counts_the_five_largest(backend):
     z = backend.asarray(np.tile(np.arange(10.0), (10, 1)))
     assert float(metrics.top5_accuracy(z, backend.asarray(np.arange(10)))) == 0.5

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import xcnn
 from tests.ops.checks import says
+from xcnn.errors import DTypeError
 from xcnn_python import dtypes, ieee
 from xcnn_python import namespace as xp
 
@@ -34,11 +35,16 @@ def ours(a):
 
 
 def check(got, want, rtol=0.0):
-    """Fail unless `got` has the shape, the dtype and the numbers of `want`, NaN included."""
+    """Fail unless `got` has the shape, the dtype and the numbers of `want`, NaN and signs of zeros too."""
     want = np.asarray(want)
     assert (got.shape, got.dtype.name) == (want.shape, want.dtype.name)
     assert len(got.data) == want.size
-    np.testing.assert_allclose(BACKEND.to_numpy(got), want, rtol=rtol, atol=0)
+    assert {type(v) for v in got.data} <= {type(want.dtype.type(0).item())}
+    numbers = BACKEND.to_numpy(got)
+    np.testing.assert_allclose(numbers, want, rtol=rtol, atol=0)
+    if want.dtype.kind == "f":
+        known = ~np.isnan(want)
+        np.testing.assert_array_equal(np.signbit(numbers[known]), np.signbit(want[known]))
 
 
 def quietly(function, *arrays, **options):
@@ -112,11 +118,22 @@ def test_a_python_scalar_takes_the_dtype_of_the_array(a, v):
     check(ours(a) * 3, quietly(operator.mul, a, 3))
 
 
-@given(hnp.arrays(floats, shapes))
+@given(hnp.arrays(floats, shapes, elements=st.floats(width=32) | st.sampled_from((np.nan, 0.0, -0.0))))
 def test_signs_are_numpys(a):
     check(-ours(a), -a)
+    check(+ours(a), +a)
     check(abs(ours(a)), abs(a))
     check(xp.sign(ours(a)), np.sign(a))
+
+
+def test_nothing_that_is_no_array_is_multiplied_by_a_matrix():
+    class Column:
+        def __rmatmul__(self, other):
+            return "asked"
+
+    assert xp.ones(2) @ Column() == "asked"
+    with pytest.raises(TypeError, match=says("unsupported operand", "@", "Array", "int")):
+        xp.ones(2) @ 3
 
 
 # Functions
@@ -138,7 +155,7 @@ def test_kinds_of_numbers_are_recognised(name, a):
 
 
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
-@given(ab=pairs())
+@given(ab=pairs(elements=st.sampled_from((np.nan, np.inf, -np.inf, 0.0, 1.0, -1.0))))
 def test_the_larger_and_the_smaller_keep_nan(name, ab):
     check(getattr(xp, name)(*ours(ab)), getattr(np, name)(*ab))
 
@@ -253,6 +270,96 @@ def test_indices_read_and_write_what_numpys_do(a, data):
     check(x, a)
 
 
+@given(hnp.arrays("int64", filled), st.data())
+def test_an_array_is_written_to_itself_as_it_was(a, data):
+    mirrored = tuple(slice(None, None, data.draw(st.sampled_from((1, -1)))) for _ in a.shape)
+    x = ours(a)
+    x[mirrored] = x
+    want = np.empty_like(a)
+    want[mirrored] = a
+    check(x, want)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: +x,
+        lambda x: x + 0.0,
+        abs,
+        lambda x: x[...],
+        lambda x: x[:, :],
+        lambda x: x.T.T,
+        lambda x: xp.reshape(x, (2, 2)),
+        lambda x: xp.expand_dims(x, axis=0),
+        lambda x: xp.broadcast_to(x, (2, 2)),
+        lambda x: xp.permute_dims(x, (0, 1)),
+        lambda x: xp.flip(x, axis=()),
+        lambda x: xp.astype(x, x.dtype),
+        lambda x: xp.asarray(x, copy=True),
+        lambda x: xp.concat([x]),
+        lambda x: xp.stack([x]),
+        lambda x: xp.tile(x, (1, 1)),
+        lambda x: xp.repeat(x, 1, axis=0),
+        lambda x: xp.take(x, xp.arange(2), axis=0),
+        lambda x: xp.where(xp.ones((2, 2), dtype=xp.bool), x, 0.0),
+        lambda x: xp.maximum(x, x),
+        lambda x: xp.sum(x, axis=()),
+        copy.deepcopy,
+    ],
+)
+def test_no_two_arrays_share_what_is_written_to_one(function):
+    x = xp.ones((2, 2))
+    y = function(x)
+    before = copy.deepcopy(y.data)
+    x[...] = 7.0
+    assert y.data == before
+    y[...] = 3.0
+    assert x.data == [7.0] * 4
+
+
+def test_a_list_of_an_arrays_numbers_is_a_copy():
+    x = xp.ones(3)
+    x.tolist()[0] = 7.0
+    assert x.data == [1.0, 1.0, 1.0]
+
+
+def test_an_array_is_a_row_of_its_parts():
+    rows = list(xp.asarray([[1, 2], [3, 4]]))
+    assert [row.tolist() for row in rows] == [[1, 2], [3, 4]]
+    assert list(xp.zeros((0, 2))) == []
+    with pytest.raises(TypeError, match=says("shape ()", "no axis")):
+        list(xp.asarray(1.0))
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">i2", ">u8"])
+def test_numbers_of_another_order_of_bytes_are_the_same(kind):
+    a = np.asarray([1, 2, 300], dtype=kind)
+    for got in (BACKEND.asarray(a), xp.asarray(a)):
+        check(got, a.astype(a.dtype.newbyteorder("=")))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: xp.asarray([1, 300], dtype=xp.uint8),
+        lambda: xp.full(2, 300, dtype=xp.uint8),
+        lambda: xp.arange(299, 302, dtype=xp.uint8),
+        lambda: xp.ones(2, dtype=xp.uint8) + 300,
+        lambda: xp.maximum(xp.ones(2, dtype=xp.uint8), 300),
+        lambda: operator.setitem(xp.ones(2, dtype=xp.uint8), 0, 300),
+    ],
+)
+def test_an_integer_that_does_not_fit_is_refused_where_it_is_given(wrong):
+    with pytest.raises(OverflowError, match=says("does not fit uint8")):
+        wrong()
+
+
+def test_what_integers_come_to_wraps_around():
+    check(xp.asarray([200], dtype=xp.uint8) + 100, np.asarray([44], "uint8"))
+    check(xp.astype(xp.asarray([300, -1]), xp.uint8), np.asarray([44, 255], "uint8"))
+    check(xp.asarray(np.asarray([300]), dtype=xp.uint8), np.asarray([44], "uint8"))
+
+
 def test_arrays_are_made_as_numpys():
     for kind in ("float32", "int64", "uint8", "bool"):
         dtype = getattr(xp, kind)
@@ -278,8 +385,8 @@ def test_dtypes_convert_as_numpys(a):
 
 def test_dtypes_have_numpys_limits_and_families():
     families = ("bool", "signed integer", "unsigned integer", "integral", "real floating", "numeric")
-    for kind in (*INTEGERS, *FLOATS, "bool", "complex64"):
-        for family in families:
+    for kind in (*INTEGERS, *FLOATS, "bool"):
+        for family in (*families, "complex floating"):
             assert xp.isdtype(getattr(xp, kind), family) == np.isdtype(np.dtype(kind), family)
     for kind in FLOATS:
         for name in ("max", "min", "eps", "smallest_normal", "bits"):
@@ -338,7 +445,8 @@ def test_division_of_integers_by_zero_is_an_error():
         (lambda: xp.arange(2) + 0.5, ("int64", "0.5", "int")),
         (lambda: xp.arange(2) / 2, ("/ of int64", "floating numbers")),
         (lambda: xp.ones(2, dtype=xp.bool) + True, ("+ of bool", "real numbers")),
-        (lambda: xp.ones(2, dtype=xp.complex64) * xp.ones(2, dtype=xp.complex64), ("complex64",)),
+        (lambda: xp.asarray([1.0, 1j]), ("complex", "real Python numbers")),
+        (lambda: xp.asarray(np.ones(2, "complex64")), ("complex64", "float32")),
         (lambda: xp.exp(xp.arange(2)), ("exp of int64", "floating")),
         (lambda: xp.mean(xp.arange(2)), ("mean of int64", "floating")),
         (lambda: xp.maximum(xp.ones(2), np.ones(2)), ("plain Python numbers",)),
@@ -347,6 +455,7 @@ def test_division_of_integers_by_zero_is_an_error():
         (lambda: float(xp.ones(2)), ("(2,)", "single element")),
         (lambda: np.ones(2) - xp.ones(2), ("unsupported operand", "ndarray", "Array")),
         (lambda: xp.take(xp.ones(2), xp.ones(2)), ("float64", "integers")),
+        (lambda: range(3)[xp.asarray(True)], ("bool", "integers")),
     ],
 )
 def test_what_is_of_the_wrong_type_is_named(wrong, parts):
@@ -364,6 +473,9 @@ def test_what_is_of_the_wrong_type_is_named(wrong, parts):
         (lambda: xp.asarray([[1, 2], [3]]), ("(1,)", "(2,)", "one shape")),
         (lambda: xp.zeros(2, device="cuda"), ("cuda", "cpu")),
         (lambda: xp.ones(3).T, ("(3,)", "two axes")),
+        (lambda: xp.matrix_transpose(xp.ones(3)), ("(3,)", "two axes")),
+        (lambda: xp.zeros((-1, -2)), ("(-1, -2)", "0 or more")),
+        (lambda: xp.full(-3, 1.0), ("(-3,)", "0 or more")),
     ],
 )
 def test_what_is_of_the_wrong_shape_is_named(wrong, parts):
@@ -371,10 +483,35 @@ def test_what_is_of_the_wrong_shape_is_named(wrong, parts):
         wrong()
 
 
-@pytest.mark.parametrize("key", [5, (0, 0, 0), "a", [0, 1], (slice(None), 2.0)])
-def test_what_is_no_index_is_refused(key):
-    with pytest.raises(IndexError):
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        (5, ("index is 5; needed -2 to 1",)),
+        ((0, 0, 0), ("3 indices", "(2, 3)")),
+        ("a", ("'a'", "integers")),
+        ([0, 1], ("[0, 1]", "xp.take")),
+        ((slice(None), 2.0), ("2.0", "integers")),
+        (True, ("True", "integers")),
+        (xp.asarray(True), ("True", "integers")),
+        (xp.asarray([0, 1]), ("array([0, 1], int64)", "xp.take")),
+    ],
+)
+def test_what_is_no_index_is_refused(key, parts):
+    with pytest.raises(IndexError, match=says(*parts)):
         xp.ones((2, 3))[key]
+
+
+def test_an_index_may_be_an_array_of_one_integer():
+    assert xp.asarray([[1, 2], [3, 4]])[xp.asarray(1), xp.asarray(-1)].tolist() == 4
+
+
+@pytest.mark.parametrize("index", [3, -4])
+def test_what_is_taken_from_beyond_an_axis_is_refused(index):
+    for take in (xp.take, xp.take_along_axis):
+        indices = xp.asarray([0, index])
+        indices = indices if take is xp.take else xp.reshape(indices, (1, 2))
+        with pytest.raises(IndexError, match=says(f"index is {index}", "-3 to 2")):
+            take(xp.ones((2, 3)), indices, axis=1)
 
 
 def test_what_the_namespace_lacks_it_says():
@@ -395,8 +532,18 @@ def test_a_copy_keeps_the_dtype_that_there_is_one_of():
 
 def test_an_array_shows_its_numbers():
     assert repr(xp.asarray([[0.1, 2.0]], dtype=xp.float32)) == "array([[0.1, 2.0]], float32)"
+    assert repr(xp.asarray([0.1 + 0.2, 1e-320])) == f"array([{0.1 + 0.2}, 1e-320], float64)"
     assert repr(xp.arange(3)) == "array([0, 1, 2], int64)"
     assert repr(xp.zeros((40, 50))) == "<array of shape (40, 50), float64>"
+
+
+def test_complex_numbers_are_refused():
+    x = np.ones((1, 1, 4, 4), "complex64")
+    with pytest.raises(DTypeError, match=says("backend 'python'", "complex64", "float32")):
+        BACKEND.asarray(x)
+    model = xcnn.Model([xcnn.layers.Conv2D(1, 3)], (1, 4, 4), backend="python")
+    with pytest.raises(DTypeError, match=says("x has dtype complex64; needed a floating dtype")):
+        model.predict(x)
 
 
 def test_only_the_boundary_imports_numpy():

@@ -451,7 +451,7 @@ def test_a_broken_plug_in_is_a_problem_of_its_own(tmp_path):
         tmp_path,
     )
     usable, *told, last = said.stdout.splitlines()
-    assert (usable, last) == ("['numpy']", "no array")
+    assert (usable, last) == ("['numpy', 'python']", "no array")
     assert told[1::2] == ["refused"] * 5
     for (name, (_, reason)), problem in zip(broken.items(), told[0::2], strict=True):
         assert problem.startswith(f"backend {name!r}: ")

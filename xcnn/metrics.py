@@ -45,14 +45,14 @@ def _classes(labels: Array, /) -> Any:
 
 @per_image
 def accuracy(z: Array, labels: Array, /, *, threshold: float = 0.0) -> Any:
-    """Return the fraction of images whose largest output is their class.
+    """Return the fraction of images whose largest output is their class; of images as outputs, of pixels.
 
     Parameters
     ----------
-    z : array (N, K)
-        Logits or probabilities; a single one counts as class 1 above the threshold.
-    labels : array (N,) or (N, K)
-        Classes, or one-hot.
+    z : array (N, K) or (N, C, H, W)
+        Logits or probabilities; a single one, and each pixel, counts as class 1 above the threshold.
+    labels : array (N,), (N, K) or (N, C, H, W)
+        Classes, one-hot, or pixels, which count as class 1 above 1/2.
     threshold : float
         0 for logits, 1/2 for probabilities and numbers.
 
@@ -62,7 +62,9 @@ def accuracy(z: Array, labels: Array, /, *, threshold: float = 0.0) -> Any:
         A fraction.
     """
     xp = array_namespace(z)
-    if z.ndim == 1 or z.shape[-1] == 1:
+    if z.ndim > 2:
+        right = (z > threshold) == (xp.astype(labels, z.dtype) > 0.5)
+    elif z.ndim == 1 or z.shape[-1] == 1:
         right = xp.reshape(z > threshold, (-1,)) == (xp.astype(_classes(labels), z.dtype) > 0.5)
     else:
         right = xp.argmax(z, axis=1) == _classes(labels)

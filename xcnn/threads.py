@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from xcnn import backend
 from xcnn.backend import get_backend
 from xcnn.errors import OptionError
 
@@ -11,7 +10,7 @@ __all__ = ["get_num_threads", "set_num_threads"]
 
 
 def set_num_threads(n: int, /) -> None:
-    """Let NumPy's kernels, and the default backend, use n threads of the processor from now on.
+    """Let NumPy's kernels, and the backends in use, use n threads of the processor from now on.
 
     By default they use ``XCNN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else as many as the process may run
     on; small networks use fewer.
@@ -30,8 +29,9 @@ def set_num_threads(n: int, /) -> None:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         msg = f"got {n!r}; needed a positive integer"
         raise OptionError(msg, where="set_num_threads")
-    plugins: dict[Any, None] = {type(get_backend("numpy")): None, type(get_backend()): None}
-    for plugin in plugins:
+    get_backend("numpy")
+    get_backend()
+    for plugin in {type(opened) for opened in backend._opened.values()}:
         plugin.set_num_threads(n)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xcnn import backend
-from xcnn.errors import BackendError
+from xcnn.errors import BackendError, DTypeError
 from xcnn_python import dtypes, namespace
 from xcnn_python.array import Array
 
@@ -35,7 +35,11 @@ class Backend(backend.Backend):
         if isinstance(a, Array):
             return namespace.astype(a, dtypes.named(dtype or a.dtype), copy=False)
         host = np.asarray(a, dtype=dtype)
-        return Array(host.ravel().tolist(), host.shape, dtypes.named(host.dtype))
+        try:
+            kind = dtypes.named(host.dtype)
+        except TypeError as error:
+            raise DTypeError(str(error), where="backend 'python'") from None
+        return Array(host.ravel().tolist(), host.shape, kind)
 
     @classmethod
     def to_numpy(cls, a: Any, /) -> np.ndarray:

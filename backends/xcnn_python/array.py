@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xcnn_python import dtypes, ieee
 from xcnn_python.dtypes import DType, result_type
-from xcnn_python.layout import Shape, broadcast_shapes, gather, spread, strides_of, walk
+from xcnn_python.layout import Shape, broadcast_shapes, gather, parts, spread, walk
 
-__all__ = ["Array", "apply", "check_device", "each"]
+__all__ = ["Array", "apply", "check_device", "each", "need"]
 
 _WORDS = {"b": "bools", "f": "floating numbers", "iu": "integers", "iuf": "real numbers"}
 
@@ -26,6 +26,15 @@ def check_device(device: Any, /) -> None:
 def each(function: Callable[..., Any], /) -> ieee.Compute:
     """Return `function` of the elements of lists."""
     return lambda *data: list(map(function, *data))
+
+
+def need(what: str, dtype: DType, /, *kinds: str) -> str:
+    """Return the first of `kinds` that `dtype` is of, or refuse it."""
+    for kind in kinds:
+        if dtype.kind in kind:
+            return kind
+    msg = f"{what} of {dtype}; needed {' or '.join(_WORDS[kind] for kind in kinds)}"
+    raise TypeError(msg)
 
 
 def apply(what: str, table: Mapping[str, ieee.Compute], /, *operands: Any, dtype: DType | None = None) -> Any:
@@ -49,10 +58,7 @@ def apply(what: str, table: Mapping[str, ieee.Compute], /, *operands: Any, dtype
     """
     common = result_type(*operands)
     arrays = [a if isinstance(a, Array) else Array([common.scalar(a)], (), common) for a in operands]
-    compute = next((c for kinds, c in table.items() if common.kind in kinds), None)
-    if compute is None:
-        msg = f"{what} of {common}; needed {' or '.join(_WORDS[kinds] for kinds in table)}"
-        raise TypeError(msg)
+    compute = table[need(what, common, *table)]
     shape = arrays[0].shape
     if any(a.shape != shape for a in arrays):
         shape = broadcast_shapes(*[a.shape for a in arrays])
@@ -82,7 +88,7 @@ class Array:
     Parameters
     ----------
     data : list
-        The elements in row-major order: bool, int, float or complex, as the dtype says, and fitted to it.
+        The elements in row-major order: bool, int or float, as the dtype says, and fitted to it.
     shape : tuple of int
         Extents of the axes; their product is the length of `data`.
     dtype : DType
@@ -127,13 +133,7 @@ class Array:
     @property
     def mT(self) -> Array:
         """The transposes of a stack of matrices: the last two axes exchanged."""
-        if self.ndim < 2:
-            msg = f"the transpose of an array of shape {self.shape}; needed two axes at least"
-            raise ValueError(msg)
-        *batch, rows, columns = self.shape
-        *far, down, right = strides_of(self.shape)
-        shape = (*batch, columns, rows)
-        return Array(gather(self.data, shape, (*far, right, down)), shape, self.dtype)
+        return self.__array_namespace__().matrix_transpose(self)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         from xcnn_python import namespace
@@ -142,24 +142,29 @@ class Array:
 
     def tolist(self) -> Any:
         """Return the elements as nested lists, or the only one of an array without axes."""
-        nested: list[Any] = self.data
+        nested = self.data[:]
         for axis in range(self.ndim - 1, 0, -1):
-            n, count = self.shape[axis], math.prod(self.shape[:axis])
-            nested = [nested[i * n : (i + 1) * n] for i in range(count)]
+            nested = parts(nested, math.prod(self.shape[:axis]))
         return nested if self.shape else nested[0]
 
     def __repr__(self) -> str:
         if len(self.data) > 1000:
             return f"<array of shape {self.shape}, {self.dtype}>"
-        digits = 7 if self.dtype is dtypes.float32 else 16
-        shown = Array([float(f"{v:.{digits}g}") for v in self.data], self.shape, self.dtype)
-        return f"array({(shown if self.dtype.kind == 'f' else self).tolist()}, {self.dtype})"
+        single = self.dtype is dtypes.float32
+        numbers = [float(f"{v:.7g}") for v in self.data] if single else self.data
+        return f"array({Array(numbers, self.shape, self.dtype).tolist()}, {self.dtype})"
 
     # Reading and writing elements. A part is a copy: no two arrays share what is written to one of them.
 
     def __getitem__(self, key: Any, /) -> Array:
         shape, strides, start = walk(self.shape, key)
         return Array(gather(self.data, shape, strides, start), shape, self.dtype)
+
+    def __iter__(self) -> Iterator[Array]:
+        if not self.shape:
+            msg = "an array of shape () has no axis to go along"
+            raise TypeError(msg)
+        return (self[i] for i in range(self.shape[0]))
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
         shape, strides, start = walk(self.shape, key)
@@ -172,7 +177,8 @@ class Array:
             msg = f"an array of shape {value.shape} written to elements of shape {shape}"
             raise ValueError(msg)
         places = gather(range(self.size), shape, strides, start)
-        for place, v in zip(places, spread(value.data, value.shape, shape), strict=True):
+        numbers = spread(value.data, value.shape, shape)[:]  # a copy: `value` may be this array
+        for place, v in zip(places, numbers, strict=True):
             self.data[place] = v
 
     def _only(self) -> Any:
@@ -191,7 +197,8 @@ class Array:
         return float(self._only())
 
     def __index__(self) -> int:
-        return operator.index(self._only())
+        need("an index", self.dtype, "iu")
+        return int(self._only())
 
     # Operators
 
@@ -218,7 +225,7 @@ class Array:
         return apply("-", {"iuf": each(operator.neg)}, self)
 
     def __pos__(self) -> Array:
-        return self
+        return apply("+", {"iuf": list}, self)
 
     def __abs__(self) -> Array:
         return apply("abs", {"iuf": each(abs)}, self)
@@ -226,7 +233,5 @@ class Array:
     def __invert__(self) -> Array:
         return apply("~", {"b": each(operator.not_), "iu": each(operator.invert)}, self)
 
-    def __matmul__(self, other: Array, /) -> Array:
-        from xcnn_python.linalg import matmul
-
-        return matmul(self, other)
+    def __matmul__(self, other: Any, /) -> Any:
+        return self.__array_namespace__().matmul(self, other) if isinstance(other, Array) else NotImplemented

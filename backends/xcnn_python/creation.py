@@ -8,7 +8,7 @@ import operator
 from typing import Any
 
 from xcnn_python.array import Array, check_device
-from xcnn_python.dtypes import DType, bool, complex128, float64, int64, named
+from xcnn_python.dtypes import DType, bool, float64, int64, named
 
 __all__ = ["arange", "asarray", "astype", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like"]
 
@@ -27,14 +27,13 @@ def _flatten(nested: Any) -> tuple[list[Any], tuple[int, ...]]:
 
 
 def _default(numbers: list[Any]) -> DType:
-    """Return the dtype of Python numbers: the first of these that can hold them all."""
+    """Return the dtype of Python numbers: the first of these that can hold them all; float64 for none."""
     for dtype, kinds in ((bool, builtins.bool), (int64, int), (float64, (int, float))):
-        if numbers and all(isinstance(v, kinds) for v in numbers):
+        if all(isinstance(v, kinds) for v in numbers) and (numbers or dtype is float64):
             return dtype
-    if all(isinstance(v, (int, float, complex)) for v in numbers):
-        return complex128 if numbers else float64
-    msg = f"got a {next(type(v).__name__ for v in numbers if not isinstance(v, (int, float, complex)))}"
-    raise TypeError(f"{msg}; needed Python numbers")
+    wrong = next(type(v).__name__ for v in numbers if not isinstance(v, (int, float)))
+    msg = f"got a {wrong}; needed real Python numbers"
+    raise TypeError(msg)
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: Any = None) -> Array:
@@ -43,13 +42,11 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: Any = N
     if isinstance(obj, Array):
         return astype(obj, dtype or obj.dtype, copy=copy is True)
     if hasattr(obj, "tolist"):
-        own, shape = named(obj.dtype), tuple(obj.shape)
-        data, _ = _flatten(obj.tolist())
-    else:
-        data, shape = _flatten(obj)
-        own = _default(data)
-    dtype = dtype or own
-    return Array(dtype.convert(data), shape, dtype)
+        own = named(obj.dtype)
+        return astype(Array(_flatten(obj.tolist())[0], tuple(obj.shape), own), dtype or own, copy=False)
+    numbers, shape = _flatten(obj)
+    dtype = dtype or _default(numbers)
+    return Array(dtype.given(numbers), shape, dtype)
 
 
 def astype(x: Array, dtype: DType, /, *, copy: Any = True, device: Any = None) -> Array:
@@ -64,18 +61,21 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     """Return an array of one number."""
     check_device(device)
     shape = tuple(map(operator.index, shape if isinstance(shape, (tuple, list)) else (shape,)))
+    if min(shape, default=0) < 0:
+        msg = f"shape is {shape}; needed extents of 0 or more"
+        raise ValueError(msg)
     dtype = dtype or _default([fill_value])
-    return Array([dtype.scalar(fill_value)] * math.prod(shape), shape, dtype)
+    return Array(dtype.given([fill_value]) * math.prod(shape), shape, dtype)
 
 
-def zeros(shape: Any, *, dtype: Any = float64, device: Any = None) -> Array:
-    """Return zeros."""
-    return full(shape, False if dtype is bool else 0, dtype=dtype or float64, device=device)
+def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+    """Return zeros, float64 by default."""
+    return full(shape, 0, dtype=dtype or float64, device=device)
 
 
-def ones(shape: Any, *, dtype: Any = float64, device: Any = None) -> Array:
-    """Return ones."""
-    return full(shape, True if dtype is bool else 1, dtype=dtype or float64, device=device)
+def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+    """Return ones, float64 by default."""
+    return full(shape, 1, dtype=dtype or float64, device=device)
 
 
 def full_like(x: Array, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
@@ -85,12 +85,12 @@ def full_like(x: Array, /, fill_value: Any, *, dtype: Any = None, device: Any = 
 
 def zeros_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
     """Return zeros of the shape and, by default, the dtype of x."""
-    return zeros(x.shape, dtype=dtype or x.dtype, device=device)
+    return full_like(x, 0, dtype=dtype, device=device)
 
 
 def ones_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
     """Return ones of the shape and, by default, the dtype of x."""
-    return ones(x.shape, dtype=dtype or x.dtype, device=device)
+    return full_like(x, 1, dtype=dtype, device=device)
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Array:
@@ -100,4 +100,4 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     count = max(math.ceil((stop - start) / step), 0)
     numbers = [start + i * step for i in range(count)]
     dtype = dtype or _default([start, stop, step])
-    return Array(dtype.convert(numbers), (count,), dtype)
+    return Array(dtype.given(numbers), (count,), dtype)

@@ -9,28 +9,28 @@ from types import SimpleNamespace
 from typing import Any
 
 __all__ = [
-    "bool", "complex64", "complex128", "finfo", "float32", "float64", "int8", "int16", "int32",
-    "int64", "isdtype", "result_type", "uint8", "uint16", "uint32", "uint64",
+    "bool", "finfo", "float32", "float64", "int8", "int16", "int32", "int64", "isdtype", "result_type",
+    "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 
-_PYTHON = {"b": bool, "i": int, "u": int, "f": float, "c": complex}  # what holds an element of a kind
+_PYTHON = {"b": bool, "i": int, "u": int, "f": float}  # what holds an element of a kind
 _KINDS = {
     "bool": "b",
     "signed integer": "i",
     "unsigned integer": "u",
     "integral": "iu",
     "real floating": "f",
-    "complex floating": "c",
-    "numeric": "iufc",
+    "complex floating": "",
+    "numeric": "iuf",
 }
 
 
 class DType:
-    """A kind of number (b, i, u, f, c) and its size in bits; there is one object for each.
+    """A kind of number (b, i, u, f) and its size in bits; there is one object for each.
 
-    Python has the numbers: bool, int, float (which is float64) and complex. What it lacks is the size.
-    The standard library's `array` knows it: ``array("f", values)`` rounds to single precision, beyond the
-    largest to infinity, and ``array("b", values)`` refuses an integer that 8 bits cannot hold.
+    Python has the numbers: bool, int and float, which is float64. What it lacks is the size. The standard
+    library's `array` knows it: ``array("f", values)`` rounds to single precision, beyond the largest to
+    infinity, and ``array("b", values)`` refuses an integer that 8 bits cannot hold.
     """
 
     __slots__ = ("bits", "code", "kind", "name")
@@ -53,13 +53,23 @@ class DType:
         """Return numbers of any kind as numbers of this one."""
         return self.fit(list(map(_PYTHON[self.kind], values)))
 
+    def given(self, values: list[Any], /) -> list[Any]:
+        """Return numbers that were written down as numbers of this kind; integers must not wrap around."""
+        found = self.convert(values)
+        if self.kind in "iu":
+            for value, number in zip(values, found, strict=True):
+                if int(value) != number:
+                    msg = f"{value!r} does not fit {self.name}"
+                    raise OverflowError(msg)
+        return found
+
     def scalar(self, value: Any, /) -> Any:
         """Return a Python scalar that meets an array of this dtype, fitted to it."""
         kind = "b" if isinstance(value, _PYTHON["b"]) else "i" if isinstance(value, int) else "f"
         if self.kind not in {"b": "b", "i": "iuf", "f": "f"}[kind]:
             msg = f"an array of {self.name} met {value!r}; needed a Python {_PYTHON[self.kind].__name__}"
             raise TypeError(msg)
-        return self.convert([value])[0]
+        return self.given([value])[0]
 
     def __repr__(self) -> str:
         return self.name
@@ -79,21 +89,15 @@ uint32 = DType("uint32", "u", 32, "I")
 uint64 = DType("uint64", "u", 64, "Q")
 float32 = DType("float32", "f", 32, "f")
 float64 = DType("float64", "f", 64, "")
-complex64 = DType("complex64", "c", 64, "")  # complex numbers are held, so that they can be refused by name
-complex128 = DType("complex128", "c", 128, "")
 
-ALL = {
-    d.name: d
-    for d in (bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64, complex64,
-              complex128)
-}  # fmt: skip
+ALL = {d.name: d for d in (bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)}
 
 
 def named(dtype: Any, /) -> DType:
     """Return the dtype whose name another library's dtype ends in."""
-    name = str(dtype).rpartition(".")[2]
+    name = getattr(dtype, "name", str(dtype)).rpartition(".")[2]  # NumPy's str tells the order of bytes too
     if name not in ALL:
-        msg = f"dtype {name} is not of the array API standard; needed one of {', '.join(ALL)}"
+        msg = f"got dtype {name}; needed one of {', '.join(ALL)}"
         raise TypeError(msg)
     return ALL[name]
 
@@ -109,9 +113,6 @@ def promote(a: DType, b: DType, /) -> DType:
         bits = max(signed.bits, 2 * unsigned.bits)
         if bits <= 64:
             return ALL[f"int{bits}"]
-    if {a.kind, b.kind} == {"f", "c"}:
-        real, other = (a, b) if a.kind == "f" else (b, a)
-        return complex128 if real is float64 else other
     msg = f"{a} and {b} have no common dtype; needed xp.astype"
     raise TypeError(msg)
 

@@ -3,87 +3,56 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from xcnn_python import dtypes, ieee
 from xcnn_python.array import Array, apply, each
-from xcnn_python.dtypes import result_type
+from xcnn_python.dtypes import DType, result_type
 from xcnn_python.layout import broadcast_shapes, spread
 
 __all__ = [
-    "abs", "exp", "expm1", "isfinite", "isinf", "isnan", "log", "log1p", "maximum", "minimum", "sign",
-    "sqrt", "tanh", "where",
+    "abs", "exp", "expm1", "isfinite", "isnan", "log", "log1p", "maximum", "minimum", "sign", "sqrt", "tanh",
+    "where",
 ]  # fmt: skip
 
+
+def _function(
+    name: str, doc: str, kinds: str, compute: ieee.Compute, dtype: DType | None = None
+) -> Callable[[Array], Array]:
+    """Return the function of one array that computes so on lists of its elements."""
+
+    def function(x: Array, /) -> Array:
+        return apply(name, {kinds: compute}, x, dtype=dtype)
+
+    function.__name__, function.__doc__ = name, doc
+    return function
+
+
+def _sign(x: Any) -> Any:
+    return x if x != x else type(x)((x > 0) - (x < 0))
+
+
 abs = Array.__abs__
-
-
-def exp(x: Array, /) -> Array:
-    """Return e^x."""
-    return apply("exp", {"f": ieee.exp}, x)
-
-
-def expm1(x: Array, /) -> Array:
-    """Return e^x - 1, exact for small x."""
-    return apply("expm1", {"f": ieee.expm1}, x)
-
-
-def log(x: Array, /) -> Array:
-    """Return the natural logarithm: -inf of 0, NaN of negative numbers."""
-    return apply("log", {"f": ieee.log}, x)
-
-
-def log1p(x: Array, /) -> Array:
-    """Return log(1 + x), exact for small x."""
-    return apply("log1p", {"f": ieee.log1p}, x)
-
-
-def sqrt(x: Array, /) -> Array:
-    """Return the square root: NaN of negative numbers."""
-    return apply("sqrt", {"f": ieee.sqrt}, x)
-
-
-def tanh(x: Array, /) -> Array:
-    """Return the hyperbolic tangent."""
-    return apply("tanh", {"f": each(math.tanh)}, x)
-
-
-def sign(x: Array, /) -> Array:
-    """Return -1, 0 or 1; NaN of NaN."""
-    return apply("sign", {"iuf": lambda data: [v if v != v else (v > 0) - (v < 0) for v in data]}, x)
-
-
-def isfinite(x: Array, /) -> Array:
-    """Return whether each element is neither infinite nor NaN."""
-    return apply("isfinite", {"iuf": each(math.isfinite)}, x, dtype=dtypes.bool)
-
-
-def isinf(x: Array, /) -> Array:
-    """Return whether each element is infinite."""
-    return apply("isinf", {"iuf": each(math.isinf)}, x, dtype=dtypes.bool)
-
-
-def isnan(x: Array, /) -> Array:
-    """Return whether each element is NaN."""
-    return apply("isnan", {"iuf": each(math.isnan)}, x, dtype=dtypes.bool)
-
-
-def _maximum(a: list[Any], b: list[Any]) -> list[Any]:
-    return [v if v >= w or v != v else w for v, w in zip(a, b, strict=True)]
-
-
-def _minimum(a: list[Any], b: list[Any]) -> list[Any]:
-    return [v if v <= w or v != v else w for v, w in zip(a, b, strict=True)]
+exp = _function("exp", "Return e^x.", "f", ieee.exp)
+expm1 = _function("expm1", "Return e^x - 1, exact for small x.", "f", ieee.expm1)
+log = _function("log", "Return the natural logarithm: -inf of 0, NaN of negative numbers.", "f", ieee.log)
+log1p = _function("log1p", "Return log(1 + x), exact for small x.", "f", ieee.log1p)
+sqrt = _function("sqrt", "Return the square root: NaN of negative numbers.", "f", ieee.sqrt)
+tanh = _function("tanh", "Return the hyperbolic tangent.", "f", each(math.tanh))
+sign = _function("sign", "Return -1, 0 or 1; NaN of NaN.", "iuf", each(_sign))
+isfinite = _function("isfinite", "Return where numbers are finite.", "iuf", each(math.isfinite), dtypes.bool)
+isnan = _function("isnan", "Return where numbers are NaN.", "iuf", each(math.isnan), dtypes.bool)
 
 
 def maximum(a: Any, b: Any, /) -> Array:
     """Return the larger of two elements; NaN if one is."""
-    return apply("maximum", {"iuf": _maximum}, a, b, dtype=result_type(a, b))
+    return apply("maximum", {"iuf": each(ieee.larger)}, a, b)
 
 
 def minimum(a: Any, b: Any, /) -> Array:
     """Return the smaller of two elements; NaN if one is."""
-    return apply("minimum", {"iuf": _minimum}, a, b, dtype=result_type(a, b))
+    return apply("minimum", {"iuf": each(ieee.smaller)}, a, b)
 
 
 def where(condition: Array, a: Any, b: Any, /) -> Array:

@@ -7,7 +7,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["divide", "exp", "expm1", "floor_divide", "log", "log1p", "power", "remainder", "sqrt", "total"]
+__all__ = [
+    "divide", "exp", "expm1", "floor_divide", "larger", "log", "log1p", "power", "remainder", "smaller",
+    "sqrt", "total",
+]  # fmt: skip
 
 Compute = Callable[..., list[Any]]  # lists of equal length in, one list out
 
@@ -50,6 +53,16 @@ def _beyond(a: float, b: float) -> float:
     if a < 0 and b % 1:
         return math.nan
     return math.copysign(math.inf, a) if b % 2 == 1 else math.inf
+
+
+def larger(a: Any, b: Any, /) -> Any:
+    """Return the larger number, or the first NaN."""
+    return a if a >= b or a != a else b
+
+
+def smaller(a: Any, b: Any, /) -> Any:
+    """Return the smaller number, or the first NaN."""
+    return a if a <= b or a != a else b
 
 
 def total(run: list[float], /) -> float:

@@ -14,7 +14,17 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-__all__ = ["Shape", "axes_of", "broadcast_shapes", "gather", "normal_axis", "spread", "strides_of", "walk"]
+__all__ = [
+    "Shape",
+    "axes_of",
+    "broadcast_shapes",
+    "gather",
+    "normal_axis",
+    "parts",
+    "spread",
+    "strides_of",
+    "walk",
+]
 
 Shape = tuple[int, ...]
 
@@ -53,6 +63,12 @@ def gather(data: Any, shape: Sequence[int], strides: Sequence[int], start: int =
     return list(chain.from_iterable(runs))
 
 
+def parts(data: list[Any], count: int, /) -> list[list[Any]]:
+    """Return numbers in a row in `count` equal parts."""
+    n = len(data) // max(count, 1)
+    return [data[i * n : (i + 1) * n] for i in range(count)]
+
+
 def spread(data: list[Any], shape: Shape, wide: Shape, /) -> list[Any]:
     """Return the numbers of an array of `shape`, repeated to fill `wide`."""
     if shape == wide:
@@ -76,11 +92,11 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return tuple(wide)
 
 
-def normal_axis(axis: int, ndim: int, /) -> int:
-    """Return `axis` counted from the front."""
+def normal_axis(axis: int, ndim: int, /, what: str = "axis") -> int:
+    """Return `axis` counted from the front; `what` is its name in errors."""
     found = operator.index(axis)
     if not -ndim <= found < ndim:
-        msg = f"axis is {axis}; needed -{ndim} to {ndim - 1}"
+        msg = f"{what} is {found}; needed -{ndim} to {ndim - 1}"
         raise IndexError(msg)
     return found % ndim
 
@@ -121,9 +137,13 @@ def walk(shape: Shape, key: Any, /) -> tuple[Shape, Shape, int]:
             extents.append(len(picked))
             strides.append(stride * picked.step)
             start += stride * picked.start
-        elif hasattr(k, "__index__"):
-            start += stride * normal_axis(k, extent)
-        else:
+            continue
+        try:
+            index = None if isinstance(k, bool) else operator.index(k)
+        except TypeError:
+            index = None
+        if index is None:
             msg = f"index {k!r}; needed integers, slices, None and one Ellipsis (xp.take takes arrays)"
             raise IndexError(msg)
+        start += stride * normal_axis(index, extent, "index")
     return tuple(extents), tuple(strides), start

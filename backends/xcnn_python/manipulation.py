@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from xcnn_python.array import Array
+from xcnn_python.array import Array, need
 from xcnn_python.dtypes import result_type
-from xcnn_python.layout import axes_of, broadcast_shapes, gather, normal_axis, spread, strides_of
+from xcnn_python.layout import axes_of, broadcast_shapes, gather, normal_axis, parts, spread, strides_of
 
 __all__ = [
     "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "permute_dims", "repeat",
@@ -43,7 +43,10 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
 
 def matrix_transpose(x: Array, /) -> Array:
     """Return the last two axes exchanged."""
-    return x.mT
+    if x.ndim < 2:
+        msg = f"the transpose of an array of shape {x.shape}; needed two axes at least"
+        raise ValueError(msg)
+    return permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def flip(x: Array, /, *, axis: Any = None) -> Array:
@@ -101,16 +104,10 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
         msg = f"arrays of shapes {shapes} do not fit together along axis {axis}"
         raise ValueError(msg)
     count = math.prod(first.shape[:at])
-    parts = zip(*[_parts(a.data, count) for a in arrays], strict=True)
-    data = list(chain.from_iterable(chain.from_iterable(parts)))
+    blocks = zip(*[parts(a.data, count) for a in arrays], strict=True)
+    data = list(chain.from_iterable(chain.from_iterable(blocks)))
     shape = (*first.shape[:at], sum(a.shape[at] for a in arrays), *first.shape[at + 1 :])
     return Array(data if all(a.dtype is dtype for a in arrays) else dtype.convert(data), shape, dtype)
-
-
-def _parts(data: list[Any], count: int) -> list[list[Any]]:
-    """Return the numbers in `count` equal parts."""
-    n = len(data) // max(count, 1)
-    return [data[i * n : (i + 1) * n] for i in range(count)]
 
 
 def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
@@ -125,27 +122,26 @@ def take(x: Array, indices: Array, /, *, axis: int | None = None) -> Array:
         msg = f"x has shape {x.shape}; needed axis"
         raise ValueError(msg)
     at = normal_axis(axis or 0, x.ndim)
-    _need_integers(indices)
-    blocks = [_parts(block, x.shape[at]) for block in _parts(x.data, math.prod(x.shape[:at]))]
-    data = list(chain.from_iterable(block[i] for block in blocks for i in indices.data))
+    places = _places(indices, x.shape[at])
+    blocks = [parts(block, x.shape[at]) for block in parts(x.data, math.prod(x.shape[:at]))]
+    data = list(chain.from_iterable(block[i] for block in blocks for i in places))
     return Array(data, (*x.shape[:at], indices.size, *x.shape[at + 1 :]), x.dtype)
 
 
 def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
     """Return, for each place on the other axes, the elements of x at its own `indices` along `axis`."""
     at = normal_axis(axis, x.ndim)
-    _need_integers(indices)
     order = [*(a for a in range(x.ndim) if a != at), at]
     x, indices = permute_dims(x, order), permute_dims(indices, order)
     others = broadcast_shapes(x.shape[:-1], indices.shape[:-1])
     x, indices = (broadcast_to(a, (*others, a.shape[-1])) for a in (x, indices))
     count = math.prod(others)
-    runs = zip(_parts(x.data, count), _parts(indices.data, count), strict=True)
+    runs = zip(parts(x.data, count), parts(_places(indices, x.shape[-1]), count), strict=True)
     found = Array([run[i] for run, places in runs for i in places], indices.shape, x.dtype)
     return permute_dims(found, [order.index(a) for a in range(x.ndim)])
 
 
-def _need_integers(indices: Array) -> None:
-    if indices.dtype.kind not in "iu":
-        msg = f"indices are of {indices.dtype}; needed integers"
-        raise TypeError(msg)
+def _places(indices: Array, extent: int) -> list[int]:
+    """Return indices of an axis, counted from the front."""
+    need("indices", indices.dtype, "iu")
+    return [normal_axis(i, extent, "index") for i in indices.data]

@@ -11,7 +11,6 @@ from typing import Any
 from xcnn_python.creation import *  # noqa: F403
 from xcnn_python.dtypes import *  # noqa: F403
 from xcnn_python.elementwise import *  # noqa: F403
-from xcnn_python.linalg import *  # noqa: F403
 from xcnn_python.manipulation import *  # noqa: F403
 from xcnn_python.reductions import *  # noqa: F403
 

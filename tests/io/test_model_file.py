@@ -14,7 +14,7 @@ from tests.conftest import TESTED
 from tests.nets import SHAPE, assert_same, full, host, plain, stripes
 from tests.ops.checks import says
 from xcnn import initializers, losses, ops
-from xcnn.errors import FileError
+from xcnn.errors import FileError, OptionError
 from xcnn.layers import (
     GELU,
     BatchNorm2D,
@@ -270,6 +270,19 @@ def test_an_op_of_ones_own_is_named_when_loading(tmp_path):
     message = says(str(tmp_path / "m.xcnn"), "unknown op 'doubled'", "load(path, custom=[doubled])")
     with pytest.raises(FileError, match=message):
         xcnn.load(tmp_path / "m.xcnn", custom=[Scale])
+
+
+def test_an_unknown_op_is_compared_with_what_may_convolve(tmp_path):
+    xcnn.Model([Conv2D(2, 3, op=doubled)], SHAPE).save(tmp_path / "m.xcnn")
+    with pytest.raises(FileError) as caught:
+        xcnn.load(tmp_path / "m.xcnn")
+    assert "known: conv2d, conv2d_indices, conv2d_loops, true_conv2d; an op" in str(caught.value)
+
+
+@pytest.mark.parametrize("custom", [[7], [Scale, "Scale"], [Scale(3.0)], [dict]])
+def test_what_is_neither_a_layers_class_nor_an_op_is_refused(saved, custom):
+    with pytest.raises(OptionError, match=says(f"load: custom has {custom[-1]!r}", "layers, and ops")):
+        xcnn.load(saved, custom=custom)
 
 
 def test_a_file_holds_no_code_and_is_readable_by_safetensors(saved):

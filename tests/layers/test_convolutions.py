@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_api_compat import array_namespace
 
 import xcnn
 from tests.nets import CLASSES, host, stripes
 from tests.ops.checks import says, upstream
 from tests.tolerances import assert_close
 from xcnn import ops
-from xcnn.errors import OptionError
+from xcnn.errors import DTypeError, OptionError, ShapeError
 from xcnn.layers import BatchNorm2D, Conv2D, Dense, Flatten, Identity, MaxPool2D, Sum
 from xcnn.ops import Op
 
@@ -171,3 +172,51 @@ def test_an_op_with_a_name_of_xcnns_is_refused(monkeypatch):
         OptionError, match=says("Conv2D: op is your own", "'conv2d'; needed a name of its own")
     ):
         Conv2D(1, 1, op=conv2d)
+
+
+def test_an_op_without_a_gradient_is_refused_at_construction(monkeypatch):
+    monkeypatch.setattr(Op, "registry", {})
+
+    @Op
+    def nograd(x, w, b=None, /, *, stride, padding, dilation, groups):
+        return x, ()
+
+    with pytest.raises(
+        OptionError, match=says("Conv2D: <op nograd> has no gradient; needed @nograd.gradient")
+    ):
+        Conv2D(1, 1, op=nograd)
+
+
+@Op
+def nopad(x, w, b=None, /, *, stride, padding, dilation, groups):
+    """Convolve, and forget the padding."""
+    return ops.conv2d(x, w, b, stride=stride, dilation=dilation, groups=groups)
+
+
+@nopad.gradient
+def nopad_gradient(dy, saved, needs):
+    return saved.backward(dy, needs)
+
+
+@Op
+def widened(x, w, b=None, /, *, stride, padding, dilation, groups):
+    """Convolve, in float64 whatever x is."""
+    y, saved = ops.conv2d(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return array_namespace(y).astype(y, array_namespace(y).float64), saved
+
+
+@widened.gradient
+def widened_gradient(dy, saved, needs):
+    return saved.backward(dy, needs)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_an_op_that_gives_another_shape_or_dtype_than_declared_is_refused(activation, backend):
+    for op, error, parts in (
+        (nopad, ShapeError, ("<op nopad> gave shape (12, 2, 6, 6)", "needed (12, 2, 8, 8)")),
+        (widened, DTypeError, ("<op widened> gave dtype", "float64", "that of x", "float32")),
+    ):
+        layer = Conv2D(2, 3, padding="same", activation=activation, op=op)
+        model = xcnn.Model([layer], (1, 8, 8), backend=backend)
+        with pytest.raises(error, match=says("Conv2D (layers[0]): ", *parts)):
+            model.predict(X)

@@ -73,7 +73,7 @@ class TestRefusals:
         with pytest.raises(ShapeError, match=says(f"{op.name}: ", "4 channels", "expects 6")):
             op(ones(backend, 2, 4, 8, 8), ones(backend, 6, 3, 3, 3), groups=2)
 
-    @pytest.mark.parametrize("groups", [0, -1, 4, 1.5, "all"])
+    @pytest.mark.parametrize("groups", [0, -1, 4, 1.5, "all", True])
     def test_groups_must_divide(self, op, backend, groups):
         with pytest.raises((ShapeError, OptionError), match=says(f"{op.name}: groups", repr(groups), "6")):
             op(ones(backend, 2, 6, 8, 8), ones(backend, 6, 6, 3, 3), groups=groups)
@@ -111,11 +111,18 @@ class TestRefusals:
         with pytest.raises(DTypeError, match=says(f"{op.name}: x", "float64", "w", "float32", "same")):
             op(x, w)
 
-    @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "complex64"])
+    @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
     def test_only_real_floating_images_are_accepted(self, op, backend, dtype):
         x = backend.asarray(np.ones((1, 3, 8, 8), dtype=dtype))
         with pytest.raises(DTypeError, match=says(f"{op.name}: x", dtype, "real floating")):
             op(x, ones(backend, 3, 3, 3, 3))
+
+    def test_complex_images_are_refused(self, op, backend):
+        """By the op, or by a backend that has none."""
+        with pytest.raises(
+            DTypeError, match=f"({op.name}: x has|backend 'python': got) dtype .*complex64; needed"
+        ):
+            op(backend.asarray(np.ones((1, 3, 8, 8), "complex64")), ones(backend, 3, 3, 3, 3))
 
 
 @pytest.mark.parametrize(

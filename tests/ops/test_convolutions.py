@@ -92,3 +92,4 @@ def test_a_kernel_that_is_its_own_rotation_tells_no_difference(backend):
 
 def test_a_copy_of_an_op_is_the_op():
     assert copy.copy(ops.conv2d) is copy.deepcopy(ops.conv2d) is ops.conv2d
+    assert ops.conv2d.__reduce__() == "conv2d"

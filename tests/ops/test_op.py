@@ -23,7 +23,7 @@ from tests.ops.draws import Case
 from tests.tolerances import EXACT, assert_close
 from xcnn import ops
 from xcnn.backend import backend_of, backend_problems, get_backend
-from xcnn.errors import DataError, DeviceMismatchError, DTypeError, ShapeError
+from xcnn.errors import DataError, DeviceMismatchError, DTypeError, OptionError, ShapeError
 from xcnn.ops import Op
 
 every_op = pytest.mark.parametrize("name", sorted(CASES))
@@ -300,3 +300,43 @@ def test_mixed_dtypes_are_refused(name, backend):
                 getattr(ops, name)(*arrays, **case.options)
 
     for_random_cases(name, check, examples=8)
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """What ops a test makes is forgotten afterwards."""
+    monkeypatch.setattr(Op, "registry", dict(Op.registry))
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_op_of_ones_own_is_not_taken_for_one_of_xcnns(backend):
+    """Whatever its name, its pair runs, not the backend's kernel for the op that had the name before.
+
+    NumPy's takes many images alone.
+    """
+
+    @Op
+    def conv2d(x, w, b=None, /, *, stride, padding, dilation, groups):
+        return 7.0 * x, ()
+
+    @conv2d.gradient
+    def conv2d_gradient(dy, values, needs):
+        return 7.0 * dy, None, None
+
+    images, kernels = np.ones((64, 1, 4, 4), "float32"), np.ones((1, 1, 1, 1), "float32")
+    x, w = backend.asarray(images), backend.asarray(kernels)
+    y, saved = conv2d(x, w, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1)
+    for got in (y, saved.backward(x)[0]):
+        np.testing.assert_array_equal(backend.to_numpy(got), 7.0 * images)
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_op_without_a_gradient_is_refused(backend):
+    @Op
+    def forward_only(x, /):
+        return x, ()
+
+    with pytest.raises(
+        OptionError, match=says("forward_only: <op forward_only> has no gradient", "needed @")
+    ):
+        forward_only(backend.asarray([1.0]))

@@ -111,7 +111,8 @@ def test_one_hot_labels_have_the_dtype_of_the_outputs(backend, name):
 
 @pytest.mark.parametrize("name", [*CROSS, *BINARY, *REGRESSION])
 def test_complex_labels_are_refused(backend, name):
-    with pytest.raises(DTypeError, match=says(f"{name}: labels", "complex128")):
+    """By the op, or by a backend that has none."""
+    with pytest.raises(DTypeError, match=f"({name}: labels have|backend 'python': got) dtype .*complex128"):
         loss_of(backend, name, outputs(4, 3), np.zeros((4, 3), dtype="complex128"))
 
 

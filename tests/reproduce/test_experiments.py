@@ -331,7 +331,7 @@ def test_grid_of_which_nothing_can_be_trained_is_an_error_with_the_cause(written
         columns={"path": "layers[0].filters", "name": "filters", "values": [2]},
         panels={"p": {}},
     )
-    with pytest.raises(xcnn.errors.Error, match="every training failed, the first: .* a window of 99 x 99"):
+    with pytest.raises(xcnn.errors.Error, match=r"every training failed, the first: .* a window of 99 x 99"):
         e.perform(Lab(tell=lambda line: None))
 
 

@@ -10,6 +10,7 @@ from tests.nets import assert_same, full, host, plain, stripes
 from tests.ops.checks import says
 from xcnn.data import Loader, RandomShift, Split
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
+from xcnn.layers import Conv2D
 
 X, Y = stripes()
 HOT = np.eye(3)[Y]
@@ -270,3 +271,17 @@ def test_augmentation_needs_numpy_arrays(backend):
     if backend.name != "numpy":
         with pytest.raises(DTypeError, match=says("augmentation needs a NumPy array")):
             plain().fit(backend.asarray(X), backend.asarray(Y), augment=RandomShift(1))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_an_autoencoder_learns_its_input(activation, backend):
+    """Pixels are the labels: accuracy counts those on the right side of 1/2."""
+    layer = Conv2D(1, 3, padding="same", activation=activation)
+    model = xcnn.Model([layer], X.shape[1:], seed=0, backend=backend)
+    loss, adam = "binary_cross_entropy", xcnn.optim.Adam(0.1)
+    history = model.fit(X, X, loss=loss, epochs=3, batch_size=8, optimizer=adam, validation=(X, X))
+    right = (model.predict_proba(X) > 0.5) == (X > 0.5)
+    assert history["val_accuracy"][-1] == pytest.approx(right.mean(), abs=1e-6)
+    assert 0.5 < right.mean() < 1
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    assert model.evaluate(X, X)["accuracy"] == pytest.approx(right.mean(), abs=1e-6)

@@ -9,6 +9,7 @@ from typing import Any
 from xcnn import initializers, layers, ops
 from xcnn.errors import Error, FileError, suggest
 from xcnn.layer import Layer
+from xcnn.layers.conv import CONVOLUTIONS
 from xcnn.ops import Op
 
 __all__ = ["layer_from_json", "layer_to_json"]
@@ -150,11 +151,11 @@ def _from_plain(value: Any, custom: Sequence[type[Layer] | Op[...]], made: list[
         return value
     if set(value) != {"op"}:
         return layer_from_json(value, custom, made=made)
-    found = [*[getattr(ops, name) for name in ops.__all__], *custom]
-    known = {op.name: op for op in found if isinstance(op, Op)}
+    own = {op.name: op for op in custom if isinstance(op, Op)}
     name = value["op"]
-    if name not in known:
-        near = suggest(str(name), known)
+    found = own.get(name) or (getattr(ops, name) if name in ops.__all__ else None)
+    if not isinstance(found, Op):
+        near = suggest(str(name), [*CONVOLUTIONS, *own])
         msg = f"unknown op {name!r}{near}; an op of your own: load(path, custom=[{name}])"
         raise FileError(msg)
-    return known[name]
+    return found

@@ -15,7 +15,7 @@ import numpy as np
 from xcnn import losses
 from xcnn.backend import get_backend
 from xcnn.build import at_most
-from xcnn.errors import Error, FileError
+from xcnn.errors import Error, FileError, OptionError
 from xcnn.files import write_atomically
 from xcnn.io.architecture import layer_from_json, layer_to_json
 from xcnn.layer import Layer
@@ -111,10 +111,16 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
     FileError
         If the file is missing, truncated, altered, no model of xcnn, or of a newer format, or if names or
         shapes do not match its layers. Nothing is unpickled.
+    OptionError
+        If `custom` has anything but layers' classes and ops.
     """
     if not isinstance(path, (str, os.PathLike)):
         msg = f"got {path!r}; needed the path of a model file"
         raise FileError(msg, where="load")
+    for own in custom:
+        if not isinstance(own, Op) and not (isinstance(own, type) and issubclass(own, Layer)):
+            msg = f"custom has {own!r}; needed classes of layers, and ops"
+            raise OptionError(msg, where="load")
     backend = get_backend(backend)
     metadata, tensors = _read(Path(path))
     try:

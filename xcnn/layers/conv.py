@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import OptionError, ShapeError, lookup
+from xcnn.errors import DTypeError, OptionError, ShapeError, lookup
 from xcnn.layer import Shape
 from xcnn.layers.activation import activation_layer
 from xcnn.layers.geometry import check_padding, image_shape, integer, pair, sides
@@ -37,6 +37,9 @@ def convolution(op: str | Op[...], /) -> Op[...]:
         raise OptionError(msg)
     if op.name in ops.__all__ and op is not getattr(ops, op.name):
         msg = f"Conv2D: op is your own, with the name of xcnn's {op.name!r}; needed a name of its own"
+        raise OptionError(msg)
+    if op.backward is None:
+        msg = f"Conv2D: {op} has no gradient; needed @{op.name}.gradient"
         raise OptionError(msg)
     return op
 
@@ -152,19 +155,31 @@ class Conv2D(Convolution):
         c, image = self.check_groups(input_shape)
         padding = sides(self.padding, image, self.size, self.steps, self.spacing)
         self.window: dict[str, Any] = {"stride": self.steps, "padding": padding, "dilation": self.spacing}
-        out = output_size(image, size=self.size, **self.window)
+        self.maps = (self.filters, *output_size(image, size=self.size, **self.window))
         self.w = make.parameter((self.filters, c // self.groups, *self.size), self.init)
         self.b = make.parameter((self.filters,), "zeros") if self.bias else None
-        return make.build(self.act, (self.filters, *out), at="activation")
+        return make.build(self.act, self.maps, at="activation")
 
     def apply(self, x: Any, /) -> Any:
         """Return (y, saved) of the convolution alone."""
         b = None if self.b is None else self.b.value
-        return self.convolve(x, self.w.value, b, **self.window, groups=self.groups)
+        y, saved = self.convolve(x, self.w.value, b, **self.window, groups=self.groups)
+        if isinstance(self.op, Op):  # one of your own
+            self._check(x, y)
+        return y, saved
+
+    def _check(self, x: Any, y: Any) -> None:
+        needed = (x.shape[0], *self.maps)
+        if tuple(y.shape) != needed:
+            msg = f"{self.op} gave shape {tuple(y.shape)}; needed {needed}"
+            raise ShapeError(msg)
+        if y.dtype != x.dtype:
+            msg = f"{self.op} gave dtype {y.dtype}; needed that of x, {x.dtype}"
+            raise DTypeError(msg)
 
     def multiply_adds(self) -> int:
         """Return OH OW times the number of weights."""
-        return math.prod(self.act.input_shape[1:]) * self.w.size
+        return math.prod(self.maps[1:]) * self.w.size
 
 
 @dataclass(eq=False)

@@ -27,7 +27,8 @@ def _check_arrays(x: Array, w: Array, b: Array | None, groups: int) -> None:
     check_images(x)
     check_images(w, "w")
     check_floating(array_namespace(x), x, w, b, names="x w b")
-    if not isinstance(groups, int) or groups < 1 or w.shape[0] % groups:
+    whole = isinstance(groups, int) and not isinstance(groups, bool)
+    if not whole or groups < 1 or w.shape[0] % groups:
         msg = f"groups is {groups!r}; needed a positive divisor of the first extent of w, {w.shape[0]}"
         raise ShapeError(msg)
 

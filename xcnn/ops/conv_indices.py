@@ -47,6 +47,7 @@ def conv2d_indices(
 
     with a row of X' for each tap of the kernel, in row :math:`i_0` and column :math:`j_0` of a window, and a
     column for each window, which starts in row :math:`i_1` and column :math:`j_1` of the image.
+    Weights are to be finite: dx multiplies some by zeros.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, ParamSpec
 
 from xcnn.backend import find_kernel, plugin_of
-from xcnn.errors import DeviceMismatchError, DTypeError, Error, ShapeError
+from xcnn.errors import DeviceMismatchError, DTypeError, Error, OptionError, ShapeError
 from xcnn.types import Array
 
 __all__ = ["Op", "Saved"]
@@ -101,9 +101,19 @@ class Op(Generic[P]):
     forward : callable
         ``forward(*arrays, **options) -> (y, values)``, pure, in the array API standard alone.
 
+    Attributes
+    ----------
+    name : str
+        That of the function.
+    arity : int
+        How many arrays it takes.
+    backward : callable or None
+        What `gradient` was given.
+
     Notes
     -----
     The backend that owns the first array may hold a `Kernel` of the same name; it then replaces both halves.
+    Of several ops of one name, that is the first: an op of your own is never taken for one of xcnn's.
     """
 
     registry: ClassVar[dict[str, Op[...]]] = {}
@@ -112,10 +122,10 @@ class Op(Generic[P]):
         functools.update_wrapper(self, forward)
         self.name = forward.__name__
         self._forward = forward
-        self._backward: Callable[..., Any] | None = None
+        self.backward: Callable[..., Any] | None = None
         kinds = [p.kind for p in inspect.signature(forward).parameters.values()]
-        self.arity = kinds.count(inspect.Parameter.POSITIONAL_ONLY)  # arrays that it takes
-        self.registry[self.name] = self
+        self.arity = kinds.count(inspect.Parameter.POSITIONAL_ONLY)
+        self._kernel = self.name if self.registry.setdefault(self.name, self) is self else ""
 
     def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         """Make `backward` the other half.
@@ -130,7 +140,7 @@ class Op(Generic[P]):
         callable
             The same function.
         """
-        self._backward = backward
+        self.backward = backward
         return backward
 
     def __call__(self, *arrays: P.args, **options: P.kwargs) -> tuple[Any, Saved]:
@@ -142,17 +152,19 @@ class Op(Generic[P]):
         try:
             plugin = _common_plugin(self.name, arrays)
             given = tuple([a is not None for a in arrays]) + (False,) * (self.arity - len(arrays))
-            kernel = find_kernel(self.name, plugin)
+            kernel = find_kernel(self._kernel, plugin)
             if kernel is not None:
                 result = kernel.forward(*arrays, **options)
                 if result is not NotImplemented:
                     return result[0], Saved(kernel.backward, result[1], given, _first(result[0]))
+            if self.backward is None:
+                msg = f"{self} has no gradient; needed @{self.name}.gradient"
+                raise OptionError(msg)
             y, values = self._forward(*arrays, **options)
         except Error as error:
             error.where = error.where or self.name
             raise
-        assert self._backward is not None, f"{self.name} has no gradient"
-        return y, Saved(self._backward, values, given, _first(y))
+        return y, Saved(self.backward, values, given, _first(y))
 
     def __reduce__(self) -> str:
         """Return the name: an op is copied as a function is, to itself."""
