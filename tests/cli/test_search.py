@@ -19,9 +19,13 @@ import xcnn
 from tests.cli.conftest import CONFIG
 from tests.interpreter import environment
 from xcnn.cli.app import app
-from xcnn.cli.search import _folder
+from xcnn.cli.found import shorten
+from xcnn.cli.search import _axes, _folder
 from xcnn.io import load_config
 from xcnn.search import loop
+from xcnn.search.record import Record
+
+search_module = sys.modules["xcnn.cli.search"]
 
 GRID = ["--grid", "optimizer.lr=log:1e-3:1e-1:3", "--grid", "layers[0].filters=2,4"]
 FILES = {"best", "config.json", "heat_map.png", "search.json", "summary.md", "table.csv", "trials.jsonl"}
@@ -77,9 +81,7 @@ def test_output_tells_the_points_the_ranking_and_the_test(done):
         )
         == 6
     )
-    assert re.search(
-        r"rank +optimizer\.lr +layers\[0\]\.filters +val_accuracy % +best epoch +seconds", output
-    )
+    assert re.search(r"rank +lr +filters +val_accuracy % +best epoch +seconds", output)
     rows = re.findall(r"^ +(\d) +0\.\d+ +[24] +(\d+\.\d\d) +[12] of 2 +\d+\.\d *$", output, re.M)
     assert [int(rank) for rank, _ in rows] == [1, 2, 3, 4, 5, 6]
     scores = [float(score) for _, score in rows]
@@ -183,7 +185,7 @@ def test_a_name_stands_under_runs_and_without_one_there_is_a_time(tmp_path):
 
 def test_failures_are_told_and_if_all_fail_that_is_an_error(searched):
     folder, output = searched("--grid", "layers[0].kernel_size=3,9")
-    assert "failed: layers[0].kernel_size 9: ConfigError: layers[0]: Conv2D: " in output
+    assert "failed: layers[0].kernel_size=9: ConfigError: layers[0]: Conv2D: " in output
     assert "1 in an error" in (folder / "summary.md").read_text()
     folder, output = searched("--grid", "layers[0].kernel_size=9,10", code=2, name="none")
     assert "error: no trial succeeded; the first: ConfigError: layers[0]: Conv2D: " in output
@@ -200,7 +202,8 @@ def test_ctrl_c_says_how_to_go_on(config, tmp_path, xcnn_command):
         text=True,
     )
     until = time.monotonic() + 60
-    while not (folder / "trials.jsonl").exists() and time.monotonic() < until:
+    trials = folder / "trials.jsonl"
+    while not (trials.exists() and trials.stat().st_size) and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -216,3 +219,121 @@ def test_ctrl_c_says_how_to_go_on(config, tmp_path, xcnn_command):
     assert "trial 6/6" in output
     assert "trial 1/6" not in output
     assert "of 80 test images right" in output
+
+
+def test_the_table_tells_settings_and_measures_of_one_name_apart(searched):
+    folder, _ = searched("--grid", "loss=cross_entropy,mse", "--grid", "epochs=1,2")
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["loss"], row["epochs"]) for row in rows} == {
+        (loss, epochs) for loss in ("cross_entropy", "mse") for epochs in "12"
+    }
+    trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    for row in rows:
+        (trial,) = [
+            t
+            for t in trials
+            if (t["point"]["loss"], str(t["point"]["epochs"])) == (row["loss"], row["epochs"])
+        ]
+        assert float(row["train_loss"]) == trial["logs"]["loss"]
+        assert row["trained_epochs"] == row["epochs"]
+    fixed = {*rows[0]} - {"loss", "epochs"}
+    assert not fixed & {*xcnn.io.RunConfig.model_fields}
+    assert not [name for name in fixed if "." in name or "[" in name]
+    assert (
+        len(
+            re.findall(
+                r"^\| \d \| (?:cross_entropy|mse) \| [12] \|", (folder / "summary.md").read_text(), re.M
+            )
+        )
+        == 4
+    )
+
+
+def test_the_table_has_every_digit(searched):
+    folder, _ = searched("--grid", "optimizer.lr=0.012345678901,0.012345678902")
+    with (folder / "table.csv").open() as file:
+        assert {row["optimizer.lr"] for row in csv.DictReader(file)} == {"0.012345678901", "0.012345678902"}
+
+
+def test_nothing_is_said_to_be_held_out_where_nothing_is(searched):
+    data = {"name": "digits", "train_size": 200, "test_size": 50}
+    folder, output = searched("--grid", "seed=0,1", "--monitor", "loss", data=data)
+    assert "held out" not in output
+    assert load_config(folder / "config.json").data.validation is None
+
+
+def test_a_file_that_watches_the_validation_may_leave_it_to_the_search(searched):
+    data = {"name": "digits", "train_size": 200, "test_size": 50}
+    folder, output = searched("--grid", "seed=0,1", data=data, callbacks=["early_stopping"])
+    assert "a tenth of the training images is held out" in output
+    assert load_config(folder / "config.json").data.validation == 0.1
+
+
+def test_no_picture_can_lose_the_words(searched, monkeypatch, tmp_path):
+    def broken(*arguments, **options):
+        raise xcnn.errors.FileError("no picture", where="heat_map.png")
+
+    monkeypatch.setattr(xcnn.plots, "settings", broken)
+    searched("--grid", "seed=0,1", code=2)
+    assert {"summary.md", "table.csv"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_ctrl_c_before_the_first_trial_deletes_nothing(searched, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "_go_on", interrupted)
+    (tmp_path / "run").mkdir()
+    note = tmp_path / "run" / "notes.txt"
+    run_search = search_module.search_grid
+
+    def with_a_note(*arguments, **options):
+        found = run_search(*arguments, **options)
+        note.write_text("mine")
+        return found
+
+    monkeypatch.setattr(search_module, "search_grid", with_a_note)
+    _, output = searched(code=130)
+    assert note.read_text() == "mine"
+    assert f"the same command with --out {tmp_path / 'run'} begins again" in output
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_without_the_best_model_that_is_said(searched, monkeypatch):
+    searched("--grid", "seed=0,1")
+    monkeypatch.setattr(Record, "model", lambda self: None)
+    folder, output = searched("--grid", "seed=0,1", code=2)
+    assert f"error: the best model is no longer in {folder / 'best'}" in output
+
+
+def test_headings_are_as_short_as_they_can_be():
+    paths = ["optimizer.lr", "layers[0].filters", "layers[1].filters", "epochs", "schedule.epochs"]
+    assert [*shorten(paths).values()] == [
+        "lr",
+        "layers[0].filters",
+        "layers[1].filters",
+        "epochs",
+        "schedule.epochs",
+    ]
+
+
+def test_numbers_are_whole_in_a_narrow_terminal(searched, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    path = 'optimizer={"name": "sgd", "lr": 0.0123456789, "momentum": 0.9123456789},adam'
+    _, output = searched("--grid", path, "--grid", "layers[0].filters=2")
+    assert len(re.findall(r" \d+\.\d\d +[12] of 2 +\d+\.\d *$", output, re.M)) == 2
+
+
+def test_a_folder_of_images_may_be_given_without_a_slash(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert _axes(["data=digits,mine"]) == {"data": ["digits", str(tmp_path / "mine")]}
+    with pytest.raises(xcnn.Error, match="unknown data set 'nine', and no folder of that name"):
+        _axes(["data=digits,nine"])
+
+
+def test_a_name_with_a_path_in_it_is_refused(tmp_path):
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "search.json").write_text("{}")
+    with pytest.raises(xcnn.Error, match="needed a plain name"):
+        _folder(None, "../else", "digits")

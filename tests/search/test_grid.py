@@ -48,7 +48,8 @@ def test_values_written_as_json_come_back(values):
         ("[3,3],[5,5]", [[3, 3], [5, 5]]),
         ('adam,{"name": "sgd", "lr": 0.1}', ["adam", {"name": "sgd", "lr": 0.1}]),
         ('"a,b",c', ["a,b", "c"]),
-        ("3x,.5,NaN", ["3x", ".5", "NaN"]),
+        ("3x,NaN,1e,-", ["3x", "NaN", "1e", "-"]),
+        (".5,+2,1.,-.01,+1e-3", [0.5, 2, 1.0, -0.01, 0.001]),
         ("a=b", ["a=b"]),
         ("log:1e-4:1e-1:4", [0.0001, 0.001, 0.01, 0.1]),
         ("log:4:32:4", [4, 8, 16, 32]),
@@ -89,6 +90,8 @@ def test_ratios_of_a_logarithmic_range_are_equal(a, b, n):
         ("x=lin:1:2:1", "n from 2"),
         ("x=lin:1:b:3", "needed lin:a:b:n"),
         ("x=lin:1:2:3.5", "needed lin:a:b:n"),
+        ("x=True,False", 'x: got True; needed true, or "True" for the word'),
+        ("x=1,None", "x: got None; needed null"),
     ],
 )
 def test_what_is_no_axis_is_refused(text, said):
@@ -123,6 +126,7 @@ def test_points_may_be_given_and_numpy_numbers_become_python_numbers():
         ({"seed": []}, "seed: got []"),
         ({"optimizer.name": "adam"}, "needed a list of values"),
         ({"seed": [0, 1, 0]}, "the point seed=0 comes twice"),
+        ({"optimizer.lr": [1, 1.0]}, "the point optimizer.lr=1.0 comes twice"),
         ([], "there are no points"),
     ],
 )
@@ -147,6 +151,8 @@ def test_a_grid_without_points_or_with_one_twice_is_refused(grid, said):
         ({"data": "digits"}, "data.train_size", 5, {"data": {"name": "digits", "train_size": 5}}),
         ({"epochs": 1}, "epochs", 2, {"epochs": 2}),
         ({"a": [[1, 2]]}, "a[0][1]", 3, {"a": [[1, 3]]}),
+        ({"layers": ["ReLU", "ELU"]}, "layers[-1]", "Tanh", {"layers": ["ReLU", "Tanh"]}),
+        ({"data": "./mine"}, "data.train_size", 5, {"data": {"path": "./mine", "train_size": 5}}),
     ],
 )
 def test_a_value_is_put_in_its_place(content, path, value, want):
@@ -173,6 +179,8 @@ def test_another_name_leaves_the_defaults_of_the_old_behind():
     ("path", "said"),
     [
         ("layers[7].units", "layers[7].units: there is a list of 4; needed a list with an element [7]"),
+        ("layers[-5].units", "needed a list with an element [-5]"),
+        ("layers[0].activation.slope", "there is the bare name 'relu'; needed a layer that has options"),
         ("layers.units", "needed an object, for its key 'units'"),
         ("epochs.lr", "epochs.lr: there is 3; needed an object"),
         ("epochs[0]", "there is 3; needed a list"),

@@ -109,7 +109,7 @@ def test_a_process_that_does_not_start_ends_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr("xcnn.search.worker._START", "import sys; sys.exit(7)")
     with pytest.raises(Error, match="a worker process did not start: it ended with exit code 7"):
         search(CONFIG, GRID, workers=2, folder=tmp_path)
-    assert not (tmp_path / "trials.jsonl").exists()
+    assert (tmp_path / "trials.jsonl").read_bytes() == b""
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_a_tenth_is_held_out_where_there_is_nothing_to_choose_by():
 def test_a_loss_chooses_the_smallest():
     found = search(CONFIG, GRID, monitor="val_loss", workers=1)
     assert found.best.score == min(min(trial.history["val_loss"]) for trial in found.trials)
-    assert [row["val_loss"] for row in found.table()] == sorted(trial.score for trial in found.trials)
+    assert [row["score"] for row in found.table()] == sorted(trial.score for trial in found.trials)
 
 
 def test_the_first_metric_chooses_by_default():
@@ -328,3 +329,75 @@ def test_progress_is_a_line_for_each_trial(capsys):
     assert second.startswith("trial 2/2  layers[0].kernel_size=9  failed: ConfigError: layers[0]: ")
     search(CONFIG, [{"optimizer.lr": 0.03}], workers=1)
     assert capsys.readouterr().err == ""
+
+
+def test_the_bar_counts_the_trials_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    search(CONFIG | {"epochs": 1}, {"seed": [0, 1]}, workers=1)
+    err = capsys.readouterr().err
+    assert "of 2 trials" in err
+    assert "best val_accuracy 0." in err
+
+
+def test_each_seed_has_the_images_that_it_has_alone():
+    found = search(CONFIG | {"epochs": 1}, {"seed": [0, 1]}, workers=1)
+    for seed, trial in enumerate(found.trials):
+        run = xcnn.io.RunConfig.from_dict(CONFIG | {"epochs": 1, "seed": seed})
+        data = run.load_data()
+        assert trial.history == run.fit(run.build_model(data), data)
+
+
+def test_another_optimizer_has_its_own_defaults(tmp_path):
+    config = CONFIG | {"epochs": 1, "optimizer": "adam"}
+    search(config, [{"optimizer.name": "sgd"}], folder=tmp_path, workers=1)
+    default = xcnn.io.RunConfig.from_dict(CONFIG | {"optimizer": "sgd"}).optimizer.root.lr
+    assert default != xcnn.io.RunConfig.from_dict(config).optimizer.root.lr
+    assert load_config(tmp_path / "best" / "config.json").optimizer.root.lr == default
+
+
+def test_early_stopping_that_goes_back_to_its_own_best_does_not_change_the_model_kept():
+    stopping = {"name": "early_stopping", "monitor": "loss", "patience": 3, "restore_best": True}
+    found = search(
+        CONFIG | {"epochs": 25, "callbacks": [stopping], "seed": 1}, {"optimizer.lr": [0.1]}, workers=1
+    )
+    losses, scores = found.best.history["loss"], found.best.history["val_accuracy"]
+    assert scores[losses.index(min(losses))] < found.best.score  # else nothing would be tested
+    run = found.config
+    _, held_out = run.data.parts(run.load_data(), run.seed)
+    assert found.model.evaluate(held_out.x, held_out.y)["accuracy"] == pytest.approx(found.best.score)
+
+
+def test_a_trial_that_would_not_measure_what_chooses_is_refused_at_once():
+    with pytest.raises(
+        ConfigError, match=r"metrics: got \['top5_accuracy'\]; needed what gives val_accuracy"
+    ):
+        search(CONFIG, {"metrics": [["accuracy"], ["top5_accuracy"]]}, workers=1)
+
+
+def test_what_watches_the_validation_has_the_tenth_that_is_held_out():
+    config = CONFIG | {"data": {"name": "digits", "train_size": 200}, "callbacks": ["early_stopping"]}
+    found = search(config | {"epochs": 1}, {"seed": [0]}, workers=1)
+    assert (found.config.data.validation, found.trials[0].error) == (0.1, None)
+    with pytest.raises(ConfigError, match=r"callbacks\[0\]\.monitor: got 'val_loss'"):
+        search(config, {"seed": [0]}, monitor="loss", workers=1)
+
+
+@pytest.mark.parametrize("path", ["{}/log.jsonl", "../log.jsonl", "a/../../log.jsonl"])
+def test_files_that_all_trials_would_write_to_are_refused(path, tmp_path):
+    logger = {"name": "json_logger", "path": path.format(tmp_path)}
+    config = CONFIG | {"epochs": 1, "callbacks": [logger]}
+    with pytest.raises(ConfigError, match=r"callbacks\[0\]\.path: got .* all trials would write to this"):
+        search(config, {"seed": [0, 1]}, folder=tmp_path / "run", workers=1)
+    assert search(config, {"seed": [0]}, folder=tmp_path / "run", workers=1).best is not None
+
+
+def test_settings_and_measures_of_one_name_are_told_apart():
+    found = search(
+        CONFIG, {"loss": ["cross_entropy", "mse"], "epochs": [1, 2]}, workers=1, monitor="val_loss"
+    )
+    for row in found.table():
+        (trial,) = [trial for trial in found.trials if trial.point == row["point"]]
+        assert row["epochs"] == trial.point["epochs"]
+        assert row["logs"]["loss"] == trial.history["loss"][row["best_epoch"] - 1]
+        assert row["score"] == trial.score

@@ -7,6 +7,7 @@ import itertools
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import LogNorm
 from PIL import Image
 
 from xcnn import plots
@@ -100,3 +101,35 @@ def test_of_many_combinations_those_with_the_best_values_are_drawn(tmp_path):
 def test_points_without_values_are_refused(points, values):
     with pytest.raises(DataError, match="needed a finite value for each point"):
         plots.settings(points, values, measure="val_loss")
+
+
+def test_a_dollar_begins_no_formula(tmp_path):
+    folders = ["$a/$b", "$x_{/$"]
+    for more in ({}, {"lr": [1, 2]}, {"lr": [1, 2], "seed": [0, 1, 2]}):
+        points = product(**{"data.path": folders}, **more)
+        plots.settings(points, np.arange(len(points)), measure="val_accuracy", path=tmp_path / "m.png")
+        assert (tmp_path / "m.png").exists()
+        (tmp_path / "m.png").unlink()
+
+
+def test_losses_that_diverged_leave_the_others_to_be_told_apart():
+    figure = plots.settings(product(lr=RATES), [0.2, 2.1, 2.3e22], measure="val_loss")
+    assert figure.axes[0].get_yscale() == "log"
+    assert "best: 0.2 at lr 0.001" in texts(figure)
+    points = product(lr=RATES, units=[4, 8, 16], seed=[0, 1])
+    figure = plots.settings(points, np.geomspace(0.2, 2.3e22, len(points)), measure="val_loss")
+    assert all(isinstance(axes.images[0].norm, LogNorm) for axes in maps(figure))
+    assert {"0.2", "2.3e+22", "loss, logarithmic"} <= texts(figure)
+    assert all(len(text) < 9 for axes in maps(figure) for text in [t.get_text() for t in axes.texts])
+
+
+def test_a_list_stays_in_its_line():
+    points = product(kernel=[[3, 3], [5, 5]], lr=RATES, units=[4, 8, 16])
+    figure = plots.settings(points, np.arange(len(points)), measure="val_loss")
+    assert [axes.get_title(loc="left") for axes in maps(figure)] == ["kernel [3, 3]", "kernel [5, 5]"]
+
+
+def test_settings_that_are_nearly_the_same_are_told_apart():
+    points = product(lr=[0.123456789, 0.1234567891], units=[1, 2, 3], seed=[0, 1, 2])
+    figure = plots.settings(points, np.arange(len(points)), measure="val_loss")
+    assert [axes.get_title(loc="left") for axes in maps(figure)] == ["lr 0.123456789", "lr 0.1234567891"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from xcnn.errors import Error
 
-__all__ = ["BackendOption", "DebugOption", "commanded", "complain", "note", "plural", "say"]
+__all__ = ["BackendOption", "DebugOption", "commanded", "complain", "list_files", "note", "plural", "say"]
 
 BackendOption: TypeAlias = Annotated[
     str | None, typer.Option(help='Where it runs: "numpy", "torch", "torch:cuda", "cupy", "auto", ...')
@@ -48,6 +49,14 @@ def note(what: str, /) -> None:
 def complain(what: str, /) -> None:
     """Print `what`, an error, in red on standard error."""
     _console(stderr=True).print(f"error: {what}", style="bold red", soft_wrap=True)
+
+
+def list_files(folder: Path, written: Mapping[str, str], /) -> None:
+    """Print the files that were `written` to `folder`, by name, and what is in each."""
+    width = max(map(len, written)) + 2
+    say(f"Written to {folder}:")
+    for file, what in written.items():
+        say(f"  {file:{width}}{what}")
 
 
 def commanded(command: Callable[..., None]) -> Callable[..., None]:

@@ -14,24 +14,25 @@ from rich import box
 from rich.table import Table
 
 from xcnn import plots
-from xcnn.cli.console import note, plural, say
+from xcnn.cli.console import list_files, note, plural, say
 from xcnn.cli.report import Report
 from xcnn.cli.system import cores, versions
 from xcnn.files import write_atomically
 from xcnn.io.config import RunConfig
 from xcnn.search import SearchResult
+from xcnn.search.grid import told, told_value
 
 __all__ = ["introduce", "show", "write"]
 
 _SHOWN = 10  # rows of the table on the terminal
 
 
-def introduce(run: RunConfig, grid: Mapping[str, Sequence[Any]], points: int, /) -> None:
-    """Say what is going to be tried: `points` of the `grid`, each a change to `run`."""
+def introduce(run: RunConfig, grid: Mapping[str, Sequence[Any]], points: int, /, *, held_out: bool) -> None:
+    """Say what is tried: `points` of the `grid`, each a change to `run`, for which images are `held_out`."""
     say(f"Searching {plural(points, 'point')} on {run.data.label}:")
     for path, values in grid.items():
-        say(f"  {path} = {', '.join(map(_text, values))}")
-    if run.data.validation is None and "data.validation" not in grid:
+        say(f"  {path} = {', '.join(map(told_value, values))}")
+    if held_out:
         say("data.validation is not set: a tenth of the training images is held out, to choose by")
     say()
 
@@ -40,8 +41,11 @@ def show(found: SearchResult, /) -> None:
     """Print the best trials, and the errors of those that failed."""
     headings, rows = _cells(found)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    short = shorten(found.paths)
     for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(
+            short.get(heading, heading), justify="right", overflow="fold", no_wrap=heading not in short
+        )
     for number, row in enumerate(rows[:_SHOWN]):
         table.add_row(*row, style="bold green" if number == 0 else None)
     if rows:
@@ -50,7 +54,7 @@ def show(found: SearchResult, /) -> None:
         say(f"and {plural(len(rows) - _SHOWN, 'more trial')} in table.csv")
     for trial in found.trials:
         if trial.error is not None:
-            note(f"failed: {_point(trial.point)}: {trial.error}")
+            note(f"failed: {told(trial.point)}: {trial.error}")
 
 
 def write(found: SearchResult, report: Report | None, folder: Path, /) -> None:
@@ -63,6 +67,7 @@ def write(found: SearchResult, report: Report | None, folder: Path, /) -> None:
         "config.json": "what the points start from",
     }
     _write_csv(found, folder / "table.csv")
+    write_atomically(folder / "summary.md", _summary(found, report, folder.name).encode())
     if found.best is not None:
         scored = [trial for trial in found.trials if trial.score is not None]
         plots.settings(
@@ -74,21 +79,14 @@ def write(found: SearchResult, report: Report | None, folder: Path, /) -> None:
         written["heat_map.png"] = f"{found.monitor} over the grid"
     if report is not None:
         report.draw(folder / "best")
-    write_atomically(folder / "summary.md", _summary(found, report, folder.name).encode())
-    say(f"Written to {folder}:")
-    for file, what in written.items():
-        if (folder / file).exists():
-            say(f"  {file:15}{what}")
+    list_files(folder, {file: what for file, what in written.items() if (folder / file).exists()})
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _point(point: Mapping[str, Any]) -> str:
-    return ", ".join(f"{path} {_text(value)}" for path, value in point.items())
+def shorten(paths: Sequence[str], /) -> dict[str, str]:
+    """Return for each path the shortest end that no other path has: "lr" for "optimizer.lr"."""
+    ends = {path: [".".join(path.split(".")[-n:]) for n in range(1, path.count(".") + 2)] for path in paths}
+    every = [end for found in ends.values() for end in found]
+    return {path: next((end for end in found if every.count(end) == 1), path) for path, found in ends.items()}
 
 
 def _score(monitor: str, score: float) -> str:
@@ -102,9 +100,9 @@ def _cells(found: SearchResult) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             str(row["rank"]),
-            *(_text(row[path]) for path in found.paths),
-            _score(found.monitor, row[found.monitor]),
-            f"{row['epoch']} of {row['epochs']}",
+            *(told_value(row["point"].get(path)) for path in found.paths),
+            _score(found.monitor, row["score"]),
+            f"{row['best_epoch']} of {row['epochs']}",
             f"{row['seconds']:.1f}",
         ]
         for row in found.table()
@@ -114,15 +112,31 @@ def _cells(found: SearchResult) -> tuple[list[str], list[list[str]]]:
 
 
 def _write_csv(found: SearchResult, path: Path) -> None:
-    rows, text = found.table(), io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    """Write every digit; no column that is no path is called like one."""
+    text = io.StringIO()
+    rows = [
+        {
+            "rank": row["rank"],
+            **{path: told_value(value) for path, value in row["point"].items()},
+            "best_epoch": row["best_epoch"],
+            "trained_epochs": row["epochs"],
+            "seconds": row["seconds"],
+            **{_column(name): value for name, value in row["logs"].items()},
+            "error": row["error"],
+        }
+        for row in found.table()
+    ]
+    columns = ["rank", *found.paths, "best_epoch", "trained_epochs", "seconds"]
+    measured = dict.fromkeys(column for row in rows for column in row if column not in (*columns, "error"))
+    writer = csv.DictWriter(text, [*columns, *measured, "error"], lineterminator="\n")
     writer.writeheader()
-    paths = {*found.paths}
-    writer.writerows(
-        {key: _text(value) if key in paths and value is not None else value for key, value in row.items()}
-        for row in rows
-    )
+    writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())
+
+
+def _column(measure: str) -> str:
+    """Return the heading of a measure: "loss" is a setting, "train_loss" is none."""
+    return measure if measure == "learning_rate" or measure.startswith("val_") else f"train_{measure}"
 
 
 def _summary(found: SearchResult, report: Report | None, name: str) -> str:
@@ -130,14 +144,14 @@ def _summary(found: SearchResult, report: Report | None, name: str) -> str:
     headings, rows = _cells(found)
     lines = [f"# {name}\n", f"{datetime.now():%Y-%m-%d %H:%M}, xcnn {versions()['xcnn']}, {cores()} cores\n"]
     failed = [trial for trial in found.trials if trial.error is not None]
-    told = f"{len(found.trials)} of {plural(len(found.points), 'trial')} ended, {len(failed)} in an error."
+    ended = f"{len(found.trials)} of {plural(len(found.points), 'trial')} ended, {len(failed)} in an error."
     held = found.config.data.validation
     chosen = f"Chosen by the best {found.monitor} over the epochs of each trial"
-    lines.append(f"{told} {chosen}{f', on {100 * held:g} % of the training images' if held else ''}.\n")
+    lines.append(f"{ended} {chosen}{f', on {100 * held:g} % of the training images' if held else ''}.\n")
     best = found.best
     if best is not None and best.score is not None:
         score = _score(found.monitor, best.score) + (" %" if "accuracy" in found.monitor else "")
-        lines.append(f"**Best: {_point(best.point)}** with {found.monitor} {score} in epoch {best.epoch}.\n")
+        lines.append(f"**Best: {told(best.point)}** with {found.monitor} {score} in epoch {best.epoch}.\n")
         lines.append("![the measure over the grid](heat_map.png)\n")
     if report is not None:
         lines += ["## The best model on the test images, which no trial has seen\n", report.markdown()]
@@ -145,7 +159,7 @@ def _summary(found: SearchResult, report: Report | None, name: str) -> str:
         lines += ["## Trials\n", _markdown([headings, *rows])]
     if failed:
         lines += ["## Trials that failed\n"]
-        lines += [f"- {_point(trial.point)}: `{str(trial.error).splitlines()[0]}`" for trial in failed] + [""]
+        lines += [f"- {told(trial.point)}: `{str(trial.error).splitlines()[0]}`" for trial in failed] + [""]
     settings = [f"{key}: {json.dumps(value)}" for key, value in found.config.to_dict().items()]
     lines += ["## What the points start from\n", "```", *settings, "```\n"]
     return "\n".join(lines)

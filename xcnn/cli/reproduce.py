@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from xcnn.cli.console import DebugOption, commanded, complain, note, plural, say
+from xcnn.cli.console import DebugOption, commanded, complain, list_files, note, plural, say
 from xcnn.cli.runs import choose_folder, make_folder
 from xcnn.errors import Error
 from xcnn.reproduce import Experiment, Result, experiments
@@ -21,6 +21,12 @@ from xcnn.reproduce.catalogue import choose
 from xcnn.reproduce.page import Outcome, duration
 
 __all__ = ["reproduce"]
+
+_FILES = {
+    "report.html": "all figures, tables and pictures in one file",
+    "report.md": "the same in Markdown, with figures/",
+    "results.json": "the numbers",
+}
 
 
 @commanded
@@ -86,18 +92,11 @@ def reproduce(
         finally:
             bar.stop()
             if done:
-                _say_what_is_written(folder)
+                list_files(folder, _FILES)
     failed = [name for name, found in done.items() if isinstance(found, Error)]
     if failed:
         complain(f"could not be run: {', '.join(failed)}")
         raise typer.Exit(1)
-
-
-def _say_what_is_written(folder: Path) -> None:
-    say(f"Written to {folder}:")
-    say(f"  {'report.html':22}all figures, tables and pictures in one file")
-    say(f"  {'report.md':22}the same in Markdown, with figures/")
-    say(f"  {'results.json':22}the numbers")
 
 
 def _list() -> None:

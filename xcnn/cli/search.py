@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +10,15 @@ import typer
 from xcnn.cli.console import BackendOption, DebugOption, commanded, note, plural, say
 from xcnn.cli.found import introduce, show, write
 from xcnn.cli.report import Report, measure
-from xcnn.cli.runs import choose_folder
+from xcnn.cli.runs import choose_folder, named_data
 from xcnn.cli.train import default_config
+from xcnn.data.sets import SETS
 from xcnn.errors import Error, OptionError
-from xcnn.io.config import load_config
+from xcnn.io.config import RunConfig, load_config
+from xcnn.io.json_text import read_json
 from xcnn.search import SearchResult, expand, parse
 from xcnn.search import search as search_grid
+from xcnn.search.plan import hold_out
 from xcnn.search.record import BEST, CONFIG, SEARCH
 
 __all__ = ["search"]
@@ -73,17 +75,17 @@ def search(
     debug : bool
         Whether errors show where they came from.
     """
-    run = default_config() if config is None else load_config(config)
+    run, held_out = (default_config(), False) if config is None else _read(config, monitor)
     if backend is not None:
         run = run.model_copy(update={"backend": backend})
     axes = _axes(grid or [])
     folder = _folder(out, name, run.data.label)
-    introduce(run, axes, len(expand(axes)))
+    introduce(run, axes, len(expand(axes)), held_out=held_out and "data.validation" not in axes)
     found = search_grid(
         run, axes, folder=folder, workers=workers, threads=threads, monitor=monitor, progress=True
     )
     if found.interrupted and not found.trials:
-        shutil.rmtree(folder)  # nothing was learned
+        note(f"No trial had ended; the same command with --out {folder} begins again")
         raise KeyboardInterrupt
     show(found)
     report = None if found.interrupted else _test(found, folder)
@@ -94,6 +96,14 @@ def search(
             f"Stopped by Ctrl-C, {plural(left, 'trial')} to go; the same command with --out {folder} goes on"
         )
         raise typer.Exit(130)
+
+
+def _read(path: Path, monitor: str | None) -> tuple[RunConfig, bool]:
+    """Return the run of a file, and whether images had to be held out for it."""
+    content = read_json(path)
+    whole = hold_out(content, monitor)
+    run = RunConfig.from_dict(whole, where=str(path))
+    return run.model_copy(update={"data": run.data.under(path.parent)}), whole is not content
 
 
 def _axes(grid: list[str]) -> dict[str, list[Any]]:
@@ -107,22 +117,31 @@ def _axes(grid: list[str]) -> dict[str, list[Any]]:
         if path in axes:
             msg = f"{path} comes twice; needed all its values in one --grid"
             raise OptionError(msg)
-        axes[path] = values
+        axes[path] = [*map(_data, values)] if path == "data" else values
     return axes
+
+
+def _data(value: Any) -> Any:
+    """Return a data set; a folder may be given without a slash, as to `xcnn train --data`."""
+    return named_data(value).path if isinstance(value, str) and value not in SETS else value
 
 
 def _folder(out: Path | None, name: str | None, label: str) -> Path:
     """Return the folder: that of a search to go on with, or a new one."""
     earlier = out or Path("runs", name or "")
-    if (out is None) != (name is None) and (earlier / SEARCH).is_file():
+    plain = name is None or Path(name).name == name
+    if plain and (out is None) != (name is None) and (earlier / SEARCH).is_file():
         return earlier
     return choose_folder(out, name, f"search-{label}")
 
 
 def _test(found: SearchResult, folder: Path) -> Report:
     """Measure the best model, and only that, on its test images."""
-    if found.model is None or found.best is None:
+    if found.best is None:
         msg = f"no trial succeeded; the first: {found.trials[0].error}"
+        raise Error(msg)
+    if found.model is None:
+        msg = f"the best model is no longer in {folder / BEST}"
         raise Error(msg)
     images = load_config(folder / BEST / CONFIG).load_data()
     report = measure(found.model, images.test)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import xcnn
+from xcnn.search.pool import cores
 
 __all__ = ["blas", "cores", "threads", "versions", "warnings"]
 
@@ -37,13 +38,6 @@ def versions(*, every: bool = False) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def blas() -> str:

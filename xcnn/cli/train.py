@@ -14,7 +14,7 @@ import typer
 from xcnn import plots
 from xcnn.backend import get_backend
 from xcnn.callbacks import EarlyStopping
-from xcnn.cli.console import BackendOption, DebugOption, commanded, note, plural, say
+from xcnn.cli.console import BackendOption, DebugOption, commanded, list_files, note, plural, say
 from xcnn.cli.report import Report, measure
 from xcnn.cli.runs import CONFIG, MODEL, choose_folder, make_folder, named_data
 from xcnn.cli.summary import Run, summary
@@ -212,8 +212,6 @@ def _write(done: Run, report: Report, folder: Path) -> None:
 
     write_atomically(folder / "summary.md", summary(folder.name, done, report).encode())
     written["summary.md"] = "all of this in words"
-    say(f"Written to {folder}:")
-    for file, what in written.items():
-        say(f"  {file:22}{what}")
+    list_files(folder, written)
     say()
     say(f"Next: xcnn predict {folder / MODEL} IMAGE.png")

@@ -81,7 +81,7 @@ def heat_map(
     decades = smallest and 0 < 10 * low < high
     legible = max(table.shape) <= _MOST_NUMBERS
     width, height = _size(down, across, legible)
-    write = _writer(low, high, decades)
+    write = writer(low, high, decades)
     told = f"best: {write(table[best])}{unit} at {row_name} {down[best[0]]}, {column_name} {across[best[1]]}"
     made = figure(max(width, 0.1 * len(title or "") + 1.0, 0.075 * len(told) + 1.0), height)
     axes = made.subplots()
@@ -125,7 +125,7 @@ def _setting(value: Any) -> str:
     return str(value)
 
 
-def _writer(low: float, high: float, decades: bool) -> Callable[[Any], str]:
+def writer(low: float, high: float, decades: bool) -> Callable[[Any], str]:
     """Return how to write values from `low` to `high`, so that they can be told apart."""
     if decades:
         return lambda value: f"{value:.3g}"

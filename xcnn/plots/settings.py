@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from xcnn.errors import DataError
-from xcnn.plots.grid import _writer, heat_map
+from xcnn.plots.grid import writer, heat_map
 from xcnn.plots.style import BLUE, GREY, INK, RISING, VERMILION, Saved, figure, finish, grid_of, styled
 
 __all__ = ["settings"]
@@ -165,7 +165,7 @@ class _Measure:
         known = self.scale * np.asarray(values, float)
         self.low, self.high = float(np.nanmin(known)), float(np.nanmax(known))
         self.decades = self.smallest and 0 < 10 * self.low < self.high
-        self.write = _writer(self.low, self.high, self.decades)
+        self.write = writer(self.low, self.high, self.decades)
 
     @property
     def best(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,18 +14,21 @@ import numpy as np
 from xcnn.errors import ConfigError, OptionError
 from xcnn.io.specs import SPECS
 
-__all__ = ["Point", "expand", "parse", "place", "told"]
+__all__ = ["Point", "expand", "parse", "place", "told", "told_value"]
 
 Point = dict[str, Any]  # path to value
 
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
 _DIGITS = 6  # significant ones of the values of a range
 
 
 def parse(text: str, /) -> tuple[str, list[Any]]:
     r"""Return the path and the values of one axis of a grid, as the command line has it.
 
-    Values stand between commas. What is JSON is taken as that, anything else as a string. ``log:a:b:n``
+    Values stand between commas. What is JSON is taken as that, a number in another spelling (``.5``, ``+2``)
+    as a number, anything else as a string. ``log:a:b:n``
     stands for n values from a to b of equal ratios, ``lin:a:b:n`` for n of equal distances, rounded to 6
     digits; they are integers where a and b are written as integers and the value is one.
 
@@ -71,8 +75,8 @@ def _items(path: str, text: str) -> list[Any]:
         except ValueError:
             value, rest = None, None
         if rest is None or (rest and not rest.startswith(",")):
-            value, comma, rest = text.partition(",")
-            value, rest = value.strip(), comma + rest
+            word, comma, rest = text.partition(",")
+            value, rest = _word(path, word.strip()), comma + rest
         if value == "" and not text.startswith('"'):
             msg = f"{path}: there is no value before or after a comma or at the end; needed VALUE,VALUE"
             raise OptionError(msg, where="grid")
@@ -80,6 +84,16 @@ def _items(path: str, text: str) -> list[Any]:
         if not rest:
             return found
         text = rest[1:]
+
+
+def _word(path: str, text: str) -> Any:
+    """Return what is no JSON: a number in another spelling, or a string."""
+    if text in _PYTHON:
+        msg = f'{path}: got {text}; needed {_PYTHON[text]}, or "{text}" for the word'
+        raise OptionError(msg, where="grid")
+    if not _NUMBER.fullmatch(text):
+        return text
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 
 def _no_constant(name: str) -> Any:
@@ -137,7 +151,7 @@ def expand(grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]], /) -
     plain = [{path: _plain(value) for path, value in point.items()} for point in points]
     seen = set()
     for point in plain:
-        key = json.dumps(point, sort_keys=True)
+        key = json.dumps(_alike(point), sort_keys=True)
         if key in seen:
             msg = f"the point {told(point)} comes twice; needed each once"
             raise OptionError(msg, where="grid")
@@ -153,11 +167,23 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda a: a.tolist()))
 
 
+def _alike(value: Any) -> Any:
+    """Return `value` with 1.0 as 1, which sets the same."""
+    if isinstance(value, dict):
+        return {key: _alike(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [*map(_alike, value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def told(point: Mapping[str, Any], /) -> str:
     """Return a point in words: "optimizer.lr=0.01, layers[0].filters=4"."""
-    return ", ".join(
-        f"{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in point.items()
-    )
+    return ", ".join(f"{path}={told_value(value)}" for path, value in point.items())
+
+
+def told_value(value: Any, /) -> str:
+    """Return a value as the command line has it, every digit of it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def place(content: Mapping[str, Any], point: Mapping[str, Any], /) -> dict[str, Any]:
@@ -204,8 +230,7 @@ def _put(content: Any, path: str, steps: list[str | int], value: Any) -> None:
         _check(content, path, step)
         child = content.get(step) if isinstance(content, dict) else content[step]
         if isinstance(child, str) and isinstance(following, str):
-            in_layer = steps[0] == "layers" and depth
-            child = {"type" if in_layer else "name": child}
+            child = _opened(child, path, in_layer=steps[0] == "layers" and depth > 0)
         content[step] = child = {} if child is None and isinstance(following, str) else child
         content = child
     _check(content, path, steps[-1])
@@ -214,12 +239,22 @@ def _put(content: Any, path: str, steps: list[str | int], value: Any) -> None:
     content[steps[-1]] = value
 
 
+def _opened(name: str, path: str, *, in_layer: bool) -> dict[str, Any]:
+    """Return the object that a bare name stands for, to set an option of it."""
+    if not in_layer:
+        return {"path" if path.startswith("data.") and ("/" in name or os.sep in name) else "name": name}
+    if f"layer:{name}" not in SPECS:
+        msg = f'there is the bare name {name!r}; needed a layer that has options, as {{"type": "LeakyReLU"}}'
+        raise ConfigError(msg, where=path)
+    return {"type": name}
+
+
 def _check(content: Any, path: str, step: str | int) -> None:
     """Refuse a step that leads nowhere."""
     if isinstance(step, str):
         fits, needed = isinstance(content, dict), f"an object, for its key {step!r}"
     else:
-        fits = isinstance(content, list) and step < len(content)
+        fits = isinstance(content, list) and -len(content) <= step < len(content)
         needed = f"a list with an element [{step}], counted from 0"
     if not fits:
         came = f"a list of {len(content)}" if isinstance(content, list) else json.dumps(content)

@@ -18,7 +18,7 @@ from xcnn.model import Model
 from xcnn.search.plan import Plan, make_plan
 from xcnn.search.pool import cores, run_all
 from xcnn.search.progress import Progress
-from xcnn.search.record import Record
+from xcnn.search.record import Record, open_record
 from xcnn.search.result import SearchResult
 from xcnn.search.trial import Images, Job
 from xcnn.threads import get_num_threads
@@ -40,8 +40,8 @@ def search(
     """Train a model for each point of a grid, and keep the one that is best in validation.
 
     Every configuration is checked before the first is trained. A trial that fails is recorded with its error,
-    and the others go on. Where the configuration holds out no images to validate on, a tenth of the training
-    images is; test images are never looked at.
+    and the others go on; a folder that cannot be written ends the search. Where the configuration holds out
+    no images to validate on, a tenth of the training images is; test images are never looked at.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def search(
         themselves, ``[{"optimizer.lr": 1e-3}, ...]``.
     folder : str or Path, optional
         Where trials are recorded as they end, and the best model is kept, in ``best``. With that of the same
-        search it goes on where that ended. By default nothing stays on the disk.
+        search it goes on where that ended; trials that failed are tried again. By default nothing stays on
+        the disk.
     workers : int, optional
         Trials at once, each in a process of its own; by default as many as the cores have room for, on a
         device one. One runs in this process. Results do not depend on it.
@@ -77,8 +78,8 @@ def search(
     OptionError
         If grid, measure, workers or threads are none.
     FileError
-        If the folder holds something else, even another search, or cannot be written; if the images cannot be
-        read.
+        If the folder holds something else, even another search, cannot be written, or a search is writing to
+        it; if the images cannot be read.
     """
     plan = make_plan(config, grid, monitor)
     workers = None if workers is None else integer(workers, "search: workers")
@@ -87,16 +88,15 @@ def search(
     images.of(plan.configs[0])  # fails once, not in each trial; what is missing is downloaded once
     with contextlib.ExitStack() as stack:
         room = Path(folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="xcnn-search-")))
-        record = Record(room, plan, threads)
+        record = stack.enter_context(open_record(room, plan, threads))
         interrupted = False
         try:
             _go_on(record, images, workers, progress)
         except KeyboardInterrupt:
             interrupted = True
-        trials = sorted(record.trials, key=lambda trial: trial.index)
         where = None if folder is None else room
         return SearchResult(
-            plan.config, plan.points, plan.monitor, trials, record.model(), interrupted, where
+            plan.config, plan.points, plan.monitor, record.trials, record.model(), interrupted, where
         )
 
 
@@ -108,12 +108,21 @@ def _share(plan: Plan) -> int:
 
 
 def _go_on(record: Record, images: Images, workers: int | None, progress: bool | None) -> None:
-    """Run the trials that have not ended yet."""
-    plan = record.plan
-    done = {trial.index for trial in record.trials}
-    left = [index for index in range(len(plan.points)) if index not in done]
+    """Run the trials that are left, and again the best of all if its model was lost."""
+    _run(record, record.left, images, workers, progress)
+    if record.best is not None and not record.has_model():
+        lost = record.best
+        record.forget(lost)
+        _run(record, [lost.index], images, workers, progress)
+
+
+def _run(
+    record: Record, left: Sequence[int], images: Images, workers: int | None, progress: bool | None
+) -> None:
+    """Run some trials."""
     if not left:
         return
+    plan = record.plan
     if workers is None:
         workers = max(1, cores() // record.threads) if get_backend(plan.config.backend).host else 1
     workers = min(workers, len(left))
@@ -126,7 +135,7 @@ def _go_on(record: Record, images: Images, workers: int | None, progress: bool |
         return Job(index, plan.points[index], config, plan.monitor, so_far, str(record.folder))
 
     trials = run_all(left, job_of, images, workers=workers, threads=record.threads)
-    bar = Progress(progress, len(plan.points), len(done), plan.monitor)
+    bar = Progress(progress, len(plan.points), len(plan.points) - len(left), plan.monitor)
     with record.tidy(), bar, contextlib.closing(trials):
         for trial in trials:
             with ThreadPoolExecutor(1) as unbroken:  # Ctrl-C reaches only the main thread, which waits here

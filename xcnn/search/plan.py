@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from xcnn.backend import get_backend
@@ -11,7 +13,7 @@ from xcnn.errors import ConfigError, OptionError, suggest
 from xcnn.io.config import RunConfig
 from xcnn.search.grid import Point, expand, place, told
 
-__all__ = ["HELD_OUT", "Plan", "make_plan"]
+__all__ = ["HELD_OUT", "Plan", "hold_out", "make_plan"]
 
 HELD_OUT = 0.1  # the fraction of the training images to choose by, where the configuration has none
 
@@ -37,11 +39,6 @@ class Plan:
     configs: list[RunConfig]
     monitor: str
 
-    @property
-    def paths(self) -> list[str]:
-        """Every path that is set, in the order of the grid."""
-        return list(dict.fromkeys(path for point in self.points for path in point))
-
 
 def make_plan(config: RunConfig | Mapping[str, Any], grid: Any, monitor: str | None, /) -> Plan:
     """Return what is to be tried.
@@ -49,7 +46,7 @@ def make_plan(config: RunConfig | Mapping[str, Any], grid: Any, monitor: str | N
     Parameters
     ----------
     config : RunConfig or dict
-        What the points start from.
+        What the points start from; folders of images start at the present one.
     grid : dict or list
         See `expand`.
     monitor : str or None
@@ -68,26 +65,58 @@ def make_plan(config: RunConfig | Mapping[str, Any], grid: Any, monitor: str | N
     OptionError
         If the grid or the measure is none.
     """
-    config = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
-    config = config.model_copy(update={"backend": get_backend(config.backend).name})
-    monitor = _measure(config, monitor)
-    points = expand(grid)
-    content, configs, wrong = _given(config), [], dict[str, str]()
+    whole = config if isinstance(config, RunConfig) else RunConfig.from_dict(hold_out(config, monitor))
+    whole = whole.model_copy(update={"backend": get_backend(whole.backend).name})
+    monitor = _measure(whole, monitor)
+    content = hold_out(_given(whole), monitor)
+    points, configs, wrong = expand(grid), [], dict[str, str]()
     for point in points:
         try:
-            configs.append(_held_out(RunConfig.from_dict(place(content, point)), monitor))
+            made = _located(RunConfig.from_dict(hold_out(place(content, point), monitor)))
+            _check(made, monitor, alone=len(points) == 1)
+            configs.append(made)
         except ConfigError as error:
             for line in str(error).splitlines():
                 wrong.setdefault(line, f"{line} (at {told(point)})")
     if wrong:
         raise ConfigError("\n".join(wrong.values()))
-    return Plan(_held_out(config, monitor), points, configs, monitor)
+    return Plan(_located(RunConfig.from_dict(content)), points, configs, monitor)
+
+
+def hold_out(content: Any, monitor: str | None, /) -> Any:
+    """Return a configuration with images to validate on, if they are needed.
+
+    Parameters
+    ----------
+    content : object
+        As in a file; what is no configuration is left as it is.
+    monitor : str or None
+        The measure that chooses; by default one in validation.
+
+    Returns
+    -------
+    object
+        With a fraction `HELD_OUT` for "data.validation" where there is none; else the same object.
+    """
+    if not (monitor or "val_").startswith("val_") or not isinstance(content, Mapping):
+        return content
+    data = content.get("data", RunConfig.model_fields["data"].default)
+    if isinstance(data, str):
+        data = {"path" if "/" in data or os.sep in data else "name": data}
+    if not isinstance(data, Mapping) or data.get("validation") is not None:
+        return content
+    return {**content, "data": {**data, "validation": HELD_OUT}}
+
+
+def _known(config: RunConfig) -> list[str]:
+    """Return the measures that can choose, that which does by default first."""
+    measured: Sequence[str] = config.metrics or ["accuracy"]
+    return [f"{part}{name}" for part in ("val_", "") for name in (*measured, "loss")]
 
 
 def _measure(config: RunConfig, monitor: str | None) -> str:
     """Return the measure that chooses, if there will be such a one."""
-    measured: Sequence[str] = config.metrics or ["accuracy"]
-    known = [f"{part}{name}" for part in ("val_", "") for name in (*measured, "loss")]
+    known = _known(config)
     if monitor is None:
         return known[0]
     if monitor not in known:
@@ -97,11 +126,21 @@ def _measure(config: RunConfig, monitor: str | None) -> str:
     return monitor
 
 
-def _held_out(config: RunConfig, monitor: str) -> RunConfig:
-    """Return the configuration with images to validate on, if they are needed."""
-    if config.data.validation is not None or not monitor.startswith("val_"):
-        return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"validation": HELD_OUT})})
+def _check(config: RunConfig, monitor: str, *, alone: bool) -> None:
+    """Refuse a trial that would not measure what chooses, or would write over the files of the others."""
+    if monitor not in _known(config):
+        msg = f"got {config.metrics}; needed what gives {monitor}, the measure that chooses"
+        raise ConfigError(msg, where="metrics")
+    for number, callback in enumerate(config.callbacks):
+        path = os.path.normpath(getattr(callback.root, "path", "."))
+        if not alone and (os.path.isabs(path) or path.split(os.sep)[0] == os.pardir):
+            msg = f"got {path!r}; needed a path below the folder of the trial: all trials would write to this"
+            raise ConfigError(msg, where=f"callbacks[{number}].path")
+
+
+def _located(config: RunConfig) -> RunConfig:
+    """Return the configuration with a folder of images that is found from anywhere."""
+    return config.model_copy(update={"data": config.data.under(Path())})
 
 
 def _given(config: RunConfig) -> dict[str, Any]:

@@ -6,23 +6,67 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xcnn.errors import FileError
+from xcnn.errors import Error, FileError
 from xcnn.files import write_atomically
-from xcnn.io.config import RunConfig, load_config
-from xcnn.io.json_text import format_json
+from xcnn.io.config import RunConfig
+from xcnn.io.json_text import format_json, read_json
 from xcnn.io.model_file import load
 from xcnn.model import Model
+from xcnn.search.lock import as_file_error, only_writer
 from xcnn.search.plan import Plan
 from xcnn.search.result import ranking
 from xcnn.search.trial import Trial
 
-__all__ = ["BEST", "SEARCH", "TRIALS", "Record"]
+__all__ = ["BEST", "SEARCH", "TRIALS", "Record", "open_record"]
 
 SEARCH, TRIALS, CONFIG, BEST, MODEL = "search.json", "trials.jsonl", "config.json", "best", "model.xcnn"
+NEW, OLD = f".{BEST}-new", f".{BEST}-old"  # the best model on its way in, and on its way out
+
+
+@contextlib.contextmanager
+def open_record(folder: Path, plan: Plan, threads: int, /) -> Iterator[Record]:
+    """Open the folder of a search, for this process alone.
+
+    Parameters
+    ----------
+    folder : Path
+        New or empty, or that of the same search.
+    plan : Plan
+        What is to be tried.
+    threads : int
+        Of each trial.
+
+    Yields
+    ------
+    Record
+        Of what has ended so far.
+
+    Raises
+    ------
+    FileError
+        If the folder holds something else, cannot be written, or another search writes to it.
+    """
+    if folder.exists() and not (folder / SEARCH).exists():
+        begun = folder.is_dir() and all(path.name == TRIALS for path in _visible(folder))
+        if not begun or _holds_something(folder / TRIALS):
+            msg = "exists already, and is no search; needed a new folder, or one to go on with"
+            raise FileError(msg, where=str(folder))
+    with only_writer(folder / TRIALS):
+        yield Record(folder, plan, threads)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder, without what another search is about to write there."""
+    return (path for path in folder.iterdir() if not path.name.startswith(f".{SEARCH}."))
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 class Record:
@@ -39,8 +83,6 @@ class Record:
 
     Attributes
     ----------
-    trials : list of Trial
-        Those that have ended.
     threads : int
         As the search began: the last digits of results may depend on it.
 
@@ -56,15 +98,12 @@ class Record:
             json.dumps({"monitor": plan.monitor, "config": plan.config.to_dict(), "points": plan.points})
         )
         self.threads = self._begin(asked, threads)
-        self.trials = self._read()
+        self._trials = self._read()
 
     def _begin(self, asked: dict[str, Any], threads: int) -> int:
         """Write what is asked for, or compare it with what is there; return the threads of each trial."""
         path = self.folder / SEARCH
         if not path.exists():
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-                msg = "exists already, and is no search; needed a new folder, or one to go on with"
-                raise FileError(msg, where=str(self.folder))
             write_atomically(path, format_json({"threads": threads, **asked}).encode())
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -75,29 +114,40 @@ class Record:
             different = _difference(found, asked)
             msg = f"holds a search with {different}; needed the same to go on, or a new folder"
             raise FileError(msg, where=str(self.folder))
-        self.plan.config.save(self.folder / CONFIG)
+        if not (self.folder / CONFIG).exists():
+            self.plan.config.save(self.folder / CONFIG)
         return threads
 
-    def _read(self) -> list[Trial]:
-        """Return the trials that ended; what a kill left of a line is cut off."""
+    def _read(self) -> dict[int, Trial]:
+        """Return the trials that ended, each as it last did; what a kill left of a line is cut off."""
         path = self.folder / TRIALS
-        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-            found: dict[int, Trial] = {}
-            *lines, torn = file.read().split(b"\n")
-            for number, line in enumerate(lines, start=1):
-                try:
-                    trial = Trial(**json.loads(line))
-                    fits = self.plan.points[trial.index] == trial.point
-                except (ValueError, TypeError, IndexError):
-                    fits = False
-                if not fits:
-                    msg = f"line {number} is no trial of this search; needed it as it was written, or removed"
-                    raise FileError(msg, where=str(path))
-                found.setdefault(trial.index, trial)
-            if torn:
-                file.truncate(sum(len(line) + 1 for line in lines))
-            return list(found.values())
-        return []
+        found: dict[int, Trial] = {}
+        *lines, torn = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            try:
+                trial = Trial(**json.loads(line))
+                fits = self.plan.points[trial.index] == trial.point
+            except (ValueError, TypeError, IndexError):
+                fits = False
+            if not fits:
+                msg = f"line {number} is no trial of this search; needed it as it was written, or removed"
+                raise FileError(msg, where=str(path))
+            found[trial.index] = trial
+        if torn:
+            with as_file_error(path):
+                os.truncate(path, sum(len(line) + 1 for line in lines))
+        return found
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Those that have ended, in the order of the points."""
+        return [self._trials[index] for index in sorted(self._trials)]
+
+    @property
+    def left(self) -> list[int]:
+        """Indices of the points that have not ended yet, or ended in an error when they were last tried."""
+        ended = {trial.index for trial in self._trials.values() if trial.error is None}
+        return [index for index in range(len(self.plan.points)) if index not in ended]
 
     @property
     def best(self) -> Trial | None:
@@ -123,34 +173,60 @@ class Record:
             If something cannot be written.
         """
         if trial in ranking([*self.trials, trial], self.plan.monitor)[:1]:
-            folder = self.folder / BEST
-            self.plan.configs[trial.index].save(folder / CONFIG)
-            history = {"interrupted": False, "epochs": trial.history, "blocks": []}
-            write_atomically(folder / "history.json", (json.dumps(history, indent=1) + "\n").encode())
-            os.replace(model, folder / MODEL)
-        model.unlink(missing_ok=True)
+            self._keep(trial, model)
         path = self.folder / TRIALS
-        try:
+        with as_file_error(path):
+            model.unlink(missing_ok=True)
             with path.open("ab") as file:
                 file.write(json.dumps(dataclasses.asdict(trial)).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            msg = f"cannot be written: {error.strerror or error}"
-            raise FileError(msg, where=str(path)) from error
-        self.trials.append(trial)
+        self._trials[trial.index] = trial
+
+    def _keep(self, trial: Trial, model: Path) -> None:
+        """Put a model, its run and its history in the place of those of the best so far, all at once."""
+        new, old, best = (self.folder / name for name in (NEW, OLD, BEST))
+        self.plan.configs[trial.index].save(new / CONFIG)
+        history = {"interrupted": False, "epochs": trial.history, "blocks": []}
+        write_atomically(new / "history.json", (json.dumps(history, indent=1) + "\n").encode())
+        with as_file_error(best):
+            os.replace(model, new / MODEL)
+            if best.exists():
+                os.replace(best, old)
+            os.replace(new, best)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def forget(self, trial: Trial, /) -> None:
+        """Take a trial for one that has not ended.
+
+        Parameters
+        ----------
+        trial : Trial
+            Which; its line stays until it has ended again.
+        """
+        del self._trials[trial.index]
+
+    def has_model(self) -> bool:
+        """Whether the model kept is that of the best trial: a kill, or a hand, may have come between."""
+        best, folder = self.best, self.folder / BEST
+        if best is None or not (folder / MODEL).is_file():
+            return False
+        try:
+            kept = RunConfig.from_dict(read_json(folder / CONFIG))
+        except Error:
+            return False
+        return kept == RunConfig.from_dict(self.plan.configs[best.index].to_dict())
 
     def model(self) -> Model | None:
-        """Return the model of the best trial; None if a kill came just as another one was kept."""
-        best, folder = self.best, self.folder / BEST
-        config = None if best is None else self.plan.configs[best.index]
-        if config is None or load_config(folder / CONFIG) != RunConfig.from_dict(config.to_dict()):
+        """Return the model of the best trial; None if it is not there."""
+        best = self.best
+        if best is None or not self.has_model():
             return None
-        return load(folder / MODEL, backend=config.backend)
+        return load(self.folder / BEST / MODEL, backend=self.plan.configs[best.index].backend)
 
     @contextlib.contextmanager
     def tidy(self) -> Iterator[None]:
-        """Remove models that nobody wants any more, before and after."""
+        """Remove what nobody wants any more, before and after."""
         try:
             self._tidy()
             yield
@@ -158,9 +234,15 @@ class Record:
             self._tidy()
 
     def _tidy(self) -> None:
-        for pattern in ("trial-*.xcnn", ".trial-*.xcnn.*"):
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        with as_file_error(self.folder):
+            if (self.folder / OLD).exists() and not (self.folder / BEST).exists():
+                os.replace(self.folder / OLD, self.folder / BEST)  # the new one's line was not written
+            for name in (NEW, OLD):
+                if (self.folder / name).exists():
+                    shutil.rmtree(self.folder / name)
+            for pattern in ("trial-*.xcnn", ".trial-*.xcnn.*"):
+                for path in self.folder.glob(pattern):
+                    path.unlink(missing_ok=True)
 
 
 def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:

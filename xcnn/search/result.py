@@ -59,21 +59,21 @@ class SearchResult:
         Returns
         -------
         list of dict
-            "rank", None for one that failed; each path; the measure that chooses; "epoch", the best one, from
-            1; "epochs", how many there were; "seconds"; the other measures at the best epoch; "error".
+            "rank", None for one that failed; "point", path to value; "score", the measure that chooses;
+            "best_epoch", from 1; "epochs", how many there were; "seconds"; "logs", every measure at the best
+            epoch; "error".
         """
         ranked = ranking(self.trials, self.monitor)
         failed = [trial for trial in self.trials if trial.error is not None]
-        others = dict.fromkeys(name for trial in ranked for name in trial.logs if name != self.monitor)
         return [
             {
                 "rank": None if trial.error else number,
-                **{path: trial.point.get(path) for path in self.paths},
-                self.monitor: trial.score,
-                "epoch": trial.epoch,
+                "point": trial.point,
+                "score": trial.score,
+                "best_epoch": trial.epoch,
                 "epochs": max(map(len, trial.history.values()), default=0),
                 "seconds": round(trial.seconds, 3),
-                **{name: trial.logs.get(name) for name in others},
+                "logs": trial.logs,
                 "error": trial.error,
             }
             for number, trial in enumerate([*ranked, *failed], start=1)

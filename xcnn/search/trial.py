@@ -12,6 +12,7 @@ import numpy as np
 
 from xcnn.callbacks import EarlyStopping
 from xcnn.data import DataSet
+from xcnn.errors import FileError
 from xcnn.io.config import RunConfig
 
 __all__ = ["Images", "Job", "Trial", "rank", "run_trial"]
@@ -160,6 +161,8 @@ def run_trial(job: Job, images: Images, /) -> Trial:
     ------
     KeyboardInterrupt
         If Ctrl-C ended the training.
+    FileError
+        If the folder of the search cannot be written: no other trial would fare better.
     """
     start = time.perf_counter()
     try:
@@ -177,10 +180,12 @@ def run_trial(job: Job, images: Images, /) -> Trial:
         at = keep.best_epoch
         assert at is not None  # an epoch whose measure is not finite is an error
         score = history[job.monitor][at]
-        if job.best is None or rank(job.monitor, score, job.index) < rank(job.monitor, *job.best):
-            model.save(job.model)
     except Exception as error:
+        if isinstance(error, FileError) and Path(error.where).is_relative_to(job.folder):
+            raise
         seconds = time.perf_counter() - start
         return Trial(job.index, job.point, seconds=seconds, error=f"{type(error).__name__}: {error}")
+    if job.best is None or rank(job.monitor, score, job.index) < rank(job.monitor, *job.best):
+        model.save(job.model)
     logs: Mapping[str, float] = {name: values[at] for name, values in history.items()}
     return Trial(job.index, job.point, score, at + 1, dict(logs), dict(history), seconds)

@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-from xcnn.errors import Error
+from xcnn.errors import Error, FileError
 from xcnn.search.trial import Images, Job, Trial, run_trial
 
 __all__ = ["Worker", "WorkerCrashed", "main"]
@@ -77,6 +77,8 @@ class Worker:
         ------
         WorkerCrashed
             If the process ended.
+        FileError
+            If it cannot write to the folder of the search.
         """
         if not self.ready:
             self.ready = bool(self._read())
@@ -88,7 +90,10 @@ class Worker:
         answer = self._read()
         if not answer:
             raise WorkerCrashed(f"its process {self._end()}")
-        return Trial(**json.loads(answer))
+        content = json.loads(answer)
+        if "fatal" in content:
+            raise FileError(*content["fatal"])
+        return Trial(**content)
 
     def _read(self) -> str:
         """Return a whole line, or nothing if the process has ended."""
@@ -123,10 +128,21 @@ def main() -> None:
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     images = Images()
-    print("ready", file=answers, flush=True)
-    while True:
-        trial = run_trial(Job(**json.loads(jobs.get())), images)
-        print(json.dumps(dataclasses.asdict(trial)), file=answers, flush=True)
+    try:
+        print("ready", file=answers, flush=True)
+        while True:
+            answer = _answer(Job(**json.loads(jobs.get())), images)
+            print(json.dumps(answer), file=answers, flush=True)
+    except BrokenPipeError:  # the parent is gone
+        os._exit(0)
+
+
+def _answer(job: Job, images: Images) -> dict[str, Any]:
+    """Return what came of a job: a trial, or the error that ends the search."""
+    try:
+        return dataclasses.asdict(run_trial(job, images))
+    except FileError as error:
+        return {"fatal": [error.what, error.where]}
 
 
 def _listen(jobs: queue.SimpleQueue[Any]) -> None:
