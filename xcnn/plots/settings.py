@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from xcnn.errors import DataError
-from xcnn.plots.grid import writer, heat_map
+from xcnn.plots.grid import heat_map, writer
 from xcnn.plots.style import BLUE, GREY, INK, RISING, VERMILION, Saved, figure, finish, grid_of, styled
 
 __all__ = ["settings"]

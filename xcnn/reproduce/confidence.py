@@ -12,6 +12,7 @@ from xcnn.layers import Dense
 from xcnn.losses import CrossEntropy
 from xcnn.reproduce.experiment import Experiment, Run
 from xcnn.reproduce.result import Reported, Result, Row, accuracy_row, claim_row, percent, table
+from xcnn.reproduce.runs import choices
 from xcnn.reproduce.training import Lab, Trained, train
 
 __all__ = ["Confidence"]
@@ -58,7 +59,7 @@ class Confidence(Experiment):
             )
         result.rows.append(_judge(done, measured))
         result.rows += [_early_error(done, *self.early)] if self.early else []
-        result.notes.append(_table(done, measured))
+        result.notes += [_table(done, measured), choices({name: [trained] for name, trained in done.items()})]
         result.pictures["Training loss per block of 250 images"] = plots.blocks(
             {name: trained.history for name, trained in done.items()}
         )

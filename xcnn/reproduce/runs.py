@@ -13,7 +13,7 @@ from xcnn.reproduce.experiment import Experiment, Run
 from xcnn.reproduce.result import Reported, Result, Row, accuracy_row, claim_row, percent, spread, table
 from xcnn.reproduce.training import Lab, Trained, train
 
-__all__ = ["MEASURES", "Runs", "repeat"]
+__all__ = ["MEASURES", "Runs", "choices", "repeat"]
 
 MEASURES = {
     "test_accuracy": "accuracy on the test images",
@@ -76,7 +76,7 @@ class Runs(Experiment):
         result = Result(rows=[row for name in done for row in _rows(name, self.runs[name], done[name])])
         if self.faster:
             result.rows.append(_compare_losses(done, *self.faster))
-        result.notes.append(_choices(done))
+        result.notes.append(choices(done))
         for name, run in self.runs.items():
             if run.precision and run.recall:
                 result.notes.append(_per_class(name, run, done[name][0]))
@@ -110,7 +110,7 @@ def _rows(name: str, run: Run, found: list[Trained]) -> list[Row]:
     return rows
 
 
-def _choices(done: Mapping[str, list[Trained]]) -> str:
+def choices(done: Mapping[str, list[Trained]]) -> str:
     """Return what each way of choosing an epoch gives on the test images."""
     rows = []
     for name, found in done.items():
