@@ -16,6 +16,7 @@ import pytest
 import xcnn
 from tests.interpreter import environment
 from tests.search.grids import CONFIG, GRID, comparable
+from xcnn import backend
 from xcnn.errors import Error
 from xcnn.search import loop, pool, search
 from xcnn.search.worker import Worker
@@ -97,6 +98,8 @@ def test_a_process_that_crashes_is_its_trials_error_and_is_replaced(tmp_path, mo
     package.mkdir()
     (package / "__init__.py").write_text(CRASH)
     monkeypatch.syspath_prepend(tmp_path)
+    for known in ("_plugins", "_opened"):  # no other test is to meet this backend
+        monkeypatch.setattr(backend, known, dict(getattr(backend, known)))
     monkeypatch.setenv("PARENT", str(os.getpid()))
     points = [alone.points[0], {"backend": "crashing"}, *alone.points[1:3]]
     found = search(CONFIG, points, workers=2)
