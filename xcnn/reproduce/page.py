@@ -198,8 +198,9 @@ h3 { border-top: 1px solid #ddd; padding-top: 1.2rem; }
 table { border-collapse: collapse; font-size: 0.92rem; }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums; }
 th { border-bottom: 2px solid #999; text-align: left; }
-p:has(> img) { display: inline-block; vertical-align: top; width: min(100%, 34rem); margin: 1rem 1rem 0 0; }
-img { max-width: 100%; height: auto; }
+p:has(> img) { display: inline-block; vertical-align: top; margin: 1rem 1rem 0 0; }
+img { max-width: 100%; max-height: 27rem; }
+img ~ em { display: block; max-width: 34rem; }
 a { color: #0072B2; }
 </style>
 </head>
