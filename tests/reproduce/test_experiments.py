@@ -378,6 +378,20 @@ def test_too_large_first_weights_kill_kernels(written):
     assert result.rows[0].verdict == "confirmed"
 
 
+def test_each_repetition_has_a_seed_for_its_order_too(written, monkeypatch):
+    run = digits_run(epochs=1)
+    e = written(kind="initialisation", configuration=run, config="run.json", scales=[1, 2], repeats=3)
+    fit, seeds = RunConfig.fit, []
+
+    def note(self, *args, **options):
+        seeds.append(self.seed)
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(RunConfig, "fit", note)
+    e.perform(Lab(tell=lambda line: None))
+    assert seeds == [0, 1, 2, 0, 1, 2]
+
+
 def test_confidence_is_measured_with_and_without_a_hidden_layer(written, tmp_path):
     hidden = digits_run(callbacks=[{"name": "block_loss", "samples": 50}])
     plain = json.loads(json.dumps(hidden))

@@ -102,15 +102,16 @@ def reproduce(
 def _list() -> None:
     """Print what there is."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "what", "section", "the report's figures", "time"):
+    for heading in ("name", "what", "report, section", "its figures", "time"):
         table.add_column(
             heading,
             justify="right" if heading == "time" else "left",
-            no_wrap=heading not in ("what", "section"),
+            no_wrap=heading not in ("what", "report, section"),
         )
     for e in experiments().values():
         reported = [figure for figure in e.figures().values() if figure is not None]
-        table.add_row(e.name, e.title, e.section, _figures(reported), duration(e.seconds))
+        where = "-" if e.report == "own" else f"{e.report}, {e.section}"
+        table.add_row(e.name, e.title, where, _figures(reported), duration(e.seconds))
     say(table)
     total = duration(sum(e.seconds for e in experiments().values()))
     say(f"xcnn reproduce NAME... runs some; all take about {total} on two cores, with --quick a few minutes")

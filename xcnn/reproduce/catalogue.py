@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -23,8 +22,9 @@ from xcnn.reproduce.initialisation import Initialisation
 from xcnn.reproduce.page import Outcome, draw, write_page
 from xcnn.reproduce.runs import Runs
 from xcnn.reproduce.training import Lab
+from xcnn.search.pool import cores
 
-__all__ = ["choose", "experiments", "reproduce"]
+__all__ = ["choose", "experiments", "read_experiment", "reproduce"]
 
 _KINDS: dict[str, type[Experiment]] = {
     kind.kind: kind for kind in (Runs, Grid, Baselines, Initialisation, Confidence)
@@ -76,9 +76,7 @@ def experiments() -> MappingProxyType[str, Experiment]:
     FileError, ConfigError
         If one cannot be read.
     """
-    found = sorted(
-        (read_experiment(path) for path in experiments_folder().glob("*.json")), key=lambda e: e.order
-    )
+    found = [read_experiment(path) for path in experiments_folder().glob("*.json")]
     return MappingProxyType({e.name: e for e in sorted(found, key=lambda e: e.order)})
 
 
@@ -169,6 +167,5 @@ def _machine() -> str:
 
     import xcnn
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = f"xcnn {xcnn.__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}"
-    return f"{versions}; {cores} cores, {platform.machine()}, {platform.system()}."
+    return f"{versions}; {cores()} cores, {platform.machine()}, {platform.system()}."

@@ -53,9 +53,10 @@ class Initialisation(Experiment):
             lab.tell(f"weights {scale:g} times He's")
             measured = []
             for seed in lab.seeds(self.repeats):
-                model = config.model_copy(update={"seed": seed}).build_model(data)
+                seeded = config.model_copy(update={"seed": seed})
+                model = seeded.build_model(data)
                 _scale(model, scale)
-                fit(config, model, data)
+                fit(seeded, model, data)
                 measured.append(
                     (*_dead(model, data.test.x[:_PROBES]), model.evaluate(*data.test)["accuracy"])
                 )

@@ -129,8 +129,8 @@ class _Watch(Callback):
         self.seconds += time.perf_counter() - start
 
 
-def train(config: RunConfig, data: DataSet | None = None, /, *, choose: str = "val_accuracy") -> Trained:
-    """Train as `config` says.
+def train(config: RunConfig, data: DataSet | None = None, /) -> Trained:
+    """Train as `config` says; the epoch counts that has the best accuracy in validation, or else the last.
 
     Parameters
     ----------
@@ -138,8 +138,6 @@ def train(config: RunConfig, data: DataSet | None = None, /, *, choose: str = "v
         A whole run.
     data : DataSet, optional
         Its images, where they are at hand.
-    choose : str
-        The measure by which an epoch is chosen, where there are images to validate on.
 
     Returns
     -------
@@ -150,7 +148,7 @@ def train(config: RunConfig, data: DataSet | None = None, /, *, choose: str = "v
     model = config.build_model(data)
     watch, keep = _Watch(data.test), None
     if config.data.validation is not None:
-        keep = EarlyStopping(choose, patience=config.epochs)  # never stops; keeps the best
+        keep = EarlyStopping("val_accuracy", patience=config.epochs)  # never stops; keeps the best
     start = time.perf_counter()
     history = fit(config, model, data, watch, *([keep] if keep else []))
     seconds = time.perf_counter() - start - watch.seconds
