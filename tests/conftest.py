@@ -1,12 +1,14 @@
 """Fixtures of all tests: every backend that is usable here, and a plain word about those that are not.
 
 ``XCNN_TEST_BACKENDS="numpy,strict,torch"`` names the backends that must be present; a missing one fails.
+``XCNN_EMULATE_CUDA=1`` puts an emulated CUDA device in the place of CuPy (tests/cuda/emulator/README.md).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +18,10 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XCNN_NUM_THREADS"):
 # Tests that give the program a home of its own shouldn't make it compile its kernels again.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("XCNN_CACHE_DIR", str(_CACHE / "xcnn" / "kernels"))
+
+EMULATED = os.environ.get("XCNN_EMULATE_CUDA") == "1"
+if EMULATED:  # a cupy made of NumPy and g++ comes before any real one
+    sys.path.insert(0, str(Path(__file__).parent / "cuda" / "emulator"))
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -50,6 +56,8 @@ def _left_out() -> list[str]:
     """Return one line for each thing that this run does not test, and why."""
     problems = backend_problems()
     lines = [f"backend {name} is NOT tested: {problems[name]}" for name in BUILT_IN if name not in USABLE]
+    if EMULATED:
+        lines.insert(0, "backend cupy is EMULATED by NumPy and g++: no GPU runs (tests/cuda/emulator)")
     if importlib.util.find_spec("numba") is None:
         lines.append("compiled kernels are NOT tested: numba is not installed (pip install numba)")
     if importlib.util.find_spec("torch") is None:

@@ -123,7 +123,9 @@ def test_an_array_of_another_device_is_refused_by_the_first_layer_that_meets_it(
     model = xcnn.Model([layer], shape, backend=home)
     x = xcnn.get_backend(away).asarray(np.ones((2, *shape)), "float32")
     meets = "BatchNorm2D" if layer.children() else name
-    message = says(f"{meets} (layers[0]", home, away, "needed one device", f'model.to("{away}")')
+    message = says(
+        f"{meets} (layers[0]", home, away, "needed one device", f'model.to("{xcnn.get_backend(away).name}")'
+    )
     for options in ({}, {"train": True}):
         with pytest.raises(DeviceMismatchError, match=message):
             model.forward(x, **options)
@@ -171,6 +173,6 @@ def test_the_line_that_an_error_names_mends_it(home, away):
     with pytest.raises(DeviceMismatchError) as caught:
         model.forward(x)
     line = str(caught.value).rpartition("with ")[2]
-    assert line == f'model.to("{away}")'
+    assert line == f'model.to("{xcnn.get_backend(away).name}")'
     eval(line, {"model": model})
     model.forward(x)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xcnn
+from xcnn.diagnosis.observe import observe
 from xcnn.layers import (
     BatchNorm2D,
     Conv2D,
@@ -20,6 +21,7 @@ from xcnn.layers import (
     Sum,
 )
 from xcnn.losses import CrossEntropy
+from xcnn.ops.precision import PRECISIONS
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +180,15 @@ def test_vanishing_gradients_are_found_with_labels(digits):
     assert (finding.kind, finding.layer) == ("vanishing gradients", "layers[1].w")
     assert "of that of layers[10].w" in finding.measured
     assert xcnn.diagnose(model, digits.train.x).findings == ()
+
+
+def test_gradients_that_float16_would_lose_are_measured(digits):
+    """Training scales them; here nothing does."""
+    models = [xcnn.Model([Flatten(), Dense(9), Dense(10)], (1, 8, 8), precision=p) for p in PRECISIONS]
+    for model in models:
+        change(model.layers[2].w, lambda w: 1e-5 * w)
+    exact, *others = (observe(model, digits.train.x, digits.train.y) for model in models)
+    assert [seen.gradients for seen in others] == [exact.gradients] * 3
 
 
 def test_exploding_gradients_are_found(digits):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def run(folder: Path, example: str, *options: str) -> str:
     """Return what examples/`example`.py prints, run in `folder`; a warning is an error."""
-    paths = (ROOT, ROOT / "backends")
+    paths = (ROOT, ROOT / "backends", *sys.path)  # what these tests see, the example sees
     # One thread: those of several processes on few processors wait for each other.
     given = {
         "PYTHONPATH": os.pathsep.join(map(str, paths)),

@@ -125,7 +125,7 @@ def test_penalties_and_decay_leave_biases_and_norms_alone():
     state = model.state
     before = host(model)
     zero = np.zeros(state.size)
-    scalars = [s.optimizer.scalars(1) for s in trainer.segments]
+    scalars = [s.scalars(1, 1.0) for s in trainer.segments]
     from xcnn.training.segments import update_segments
 
     values, _ = update_segments(trainer.segments, state.arrays.values, zero, (), scalars)

@@ -124,6 +124,8 @@ def test_signs_are_numpys(a):
     check(+ours(a), +a)
     check(abs(ours(a)), abs(a))
     check(xp.sign(ours(a)), np.sign(a))
+    check(xp.round(ours(a)), np.round(a))
+    check(xp.round(ours(a) / 2), np.round(a / 2))
 
 
 def test_nothing_that_is_no_array_is_multiplied_by_a_matrix():
@@ -139,7 +141,7 @@ def test_nothing_that_is_no_array_is_multiplied_by_a_matrix():
 # Functions
 
 
-@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "sqrt", "tanh"])
+@pytest.mark.parametrize("name", ["cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh"])
 def test_functions_are_numpys(name):
     @given(hnp.arrays(floats, shapes))
     def compare(a):

@@ -12,6 +12,7 @@ from tests.ops.checks import says
 from xcnn.backend import backend_of
 from xcnn.errors import ShapeError
 from xcnn.layers import BatchNorm2D, Dense
+from xcnn.state import Arrays, join
 
 
 def dense(backend, **options):
@@ -155,3 +156,46 @@ def test_parameters_and_buffers_have_places_and_shapes():
     assert repr(model.layers[0].w) == "<parameter (4, 1, 3, 3)>"
     assert repr(model.layers[1].mean) == "<buffer (4,)>"
     assert plain().buffers() == {}
+
+
+# What a backend may keep to itself
+
+
+class Kept:
+    """Arrays that something else overwrites."""
+
+    def __init__(self, arrays):
+        self.now = arrays
+
+    def read(self):
+        return self.now
+
+
+def test_whoever_looks_at_arrays_that_are_kept_gets_arrays(backend):
+    model, layer = dense(backend)
+    arrays = model.state.arrays
+    assert model.state.held is arrays
+    model.state.held = kept = Kept(arrays)
+    assert model.state.arrays is arrays
+    assert layer.w.value.shape == (3, 2)
+    assert model.state.held is kept
+    layer.b.value = backend.asarray([1.0, 2.0, 3.0], "float32")
+    assert type(model.state.held) is Arrays
+    assert kept.now is arrays
+
+
+def test_moving_reads_what_is_kept_and_moves_the_scale_as_it_is(backend):
+    model, _ = dense(backend)
+    scaling = backend.asarray(8.0, "float32"), backend.asarray(3, "int32")
+    model.state.held = Kept(model.state.arrays._replace(scaling=scaling))
+    model.to("numpy", dtype="float64")
+    assert type(model.state.held) is Arrays
+    assert [(a.dtype.name, a.item()) for a in model.state.arrays.scaling] == [("float32", 8), ("int32", 3)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 20, 65])
+def test_vectors_are_joined_in_order(count, backend):
+    parts = [backend.asarray(np.arange(3.0) + 3 * k, "float32") for k in range(count)]
+    joined = join(parts)
+    assert joined is parts[0] or count > 1
+    np.testing.assert_array_equal(backend.to_numpy(joined), np.arange(3.0 * count))

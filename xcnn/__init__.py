@@ -45,6 +45,7 @@ from xcnn.errors import (
 from xcnn.gradcheck import gradcheck
 from xcnn.io import load
 from xcnn.layer import Layer, Pass
+from xcnn.memory import MemoryInfo, free_memory, memory_info
 from xcnn.model import Model
 from xcnn.threads import get_num_threads, set_num_threads
 from xcnn.training import History, Trainer
@@ -63,6 +64,7 @@ __all__ = [
     "GradientError",
     "History",
     "Layer",
+    "MemoryInfo",
     "Model",
     "NonFiniteError",
     "OptionError",
@@ -77,6 +79,7 @@ __all__ = [
     "diagnose",
     "errors",
     "explain",
+    "free_memory",
     "get_backend",
     "get_num_threads",
     "gradcheck",
@@ -85,6 +88,7 @@ __all__ = [
     "layers",
     "load",
     "losses",
+    "memory_info",
     "metrics",
     "ops",
     "optim",

@@ -146,7 +146,7 @@ def _tree(layer: Layer) -> Iterator[Layer]:
 
 def _model_problem(model: Model, arrays: list[Any], seed: int) -> tuple[str, list[str], Run, list[Any]]:
     """Return the problem of a model's inputs and parameters, through its loss if there are labels."""
-    model = model.copy(backend=backend_of(arrays[0]), dtype="float64")
+    model = model.copy(backend=backend_of(arrays[0]), dtype="float64", precision="float32")
     state, parameters = model.state, model.parameters()
     labels = arrays[1] if len(arrays) > 1 else None
 

@@ -9,7 +9,7 @@ import numpy as np
 from xcnn.backend import backend_of
 from xcnn.errors import DataError, DTypeError, ShapeError
 
-__all__ = ["check_range", "check_shape", "kind_of"]
+__all__ = ["check_range", "check_shape", "kind_of", "look"]
 
 
 def kind_of(a: Any, /) -> str:
@@ -106,3 +106,21 @@ def check_range(labels: Any, kind: str, output_shape: tuple[int, ...], loss: Any
         reach = f"{float(low):g} to {float(high):g}"
         msg = f"labels reach from {reach}; the model's {k} outputs need 0 to {top}"
         raise DataError(msg, where=loss.name)
+
+
+def look(labels: Any, n: int, output_shape: tuple[int, ...], loss: Any, /) -> None:
+    """Refuse labels that do not fit; values on a device, which would have to wait, are not read.
+
+    Parameters
+    ----------
+    labels, n, output_shape, loss
+        See `check_shape`.
+
+    Raises
+    ------
+    DataError, DTypeError, ShapeError
+        If their number, dtype, shape or range does not fit.
+    """
+    kind = check_shape(labels, n, output_shape, loss)
+    if isinstance(labels, np.ndarray):
+        check_range(labels, kind, output_shape, loss)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xcnn.explain import Explanation
     from xcnn.state import Parameter
 
-__all__ = ["Layer", "Pass", "watch"]
+__all__ = ["Layer", "Pass", "is_watched", "watch"]
 
 Shape = tuple[int, ...]
 UNBUILT = "it is not built; needed xcnn.Model([...], input_shape), which builds its layers"
@@ -44,6 +44,11 @@ def watch(callback: Callable[[Layer, str, Any], None], /) -> Iterator[None]:
         yield
     finally:
         _watcher.reset(token)
+
+
+def is_watched() -> bool:
+    """Return whether a `watch` is in force."""
+    return _watcher.get() is not None
 
 
 def _frame_forward(forward: Callable[..., Any]) -> Callable[..., Any]:

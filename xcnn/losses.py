@@ -6,13 +6,11 @@ import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 from xcnn import ops
 from xcnn.backend import Backend, backend_of, move
 from xcnn.data.rows import from_list
 from xcnn.errors import OptionError, lookup
-from xcnn.labels import check_range, check_shape, kind_of
+from xcnn.labels import check_range, check_shape, kind_of, look
 from xcnn.layers.geometry import numbers
 
 __all__ = [
@@ -94,9 +92,7 @@ class Loss:
             If their number, dtype, shape or range does not fit.
         """
         labels = from_list(labels)
-        kind = check_shape(labels, n, output_shape, self)
-        if isinstance(labels, np.ndarray):  # a device would have to wait
-            check_range(labels, kind, output_shape, self)
+        look(labels, n, output_shape, self)
         return self.place(labels, backend, dtype)
 
     def place(self, labels: Any, backend: Backend, dtype: str, /) -> Any:

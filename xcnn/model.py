@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from xcnn.errors import OptionError
 from xcnn.layer import Layer
 from xcnn.layers import Sequential
 from xcnn.layers.geometry import integer
-from xcnn.plan import compile_plan, flatten
+from xcnn.ops.precision import check_precision
+from xcnn.plan import chain, compile_plan, flatten
 from xcnn.predict import Predictor
-from xcnn.state import Buffer, Parameter
 from xcnn.summary import Summary, summarize
+from xcnn.tree import Tree
 
 __all__ = ["Model"]
 
 
-class Model(Predictor):
+class Model(Tree, Predictor):
     """Layers, the arrays they use, and the plan that runs them.
 
     Parameters
@@ -35,6 +36,8 @@ class Model(Predictor):
         Of the first values; the same on every backend.
     dtype : {"float32", "float64"}
         Of parameters and activations.
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        In which convolutions and linear maps multiply, see `xcnn.ops.precision`; with dtype "float32".
     backend : str or Backend, optional
         Where the arrays live; by default what `get_backend` returns.
     compile : bool
@@ -66,12 +69,14 @@ class Model(Predictor):
         *,
         seed: int = 0,
         dtype: str = "float32",
+        precision: str = "float32",
         backend: str | Backend | None = None,
         compile: bool = True,
     ) -> None:
         extents = input_shape if isinstance(input_shape, (tuple, list)) else (input_shape,)
         self.input_shape = tuple(integer(extent, "Model: input_shape") for extent in extents)
         self.dtype = _dtype_name(dtype)
+        self.precision = check_precision(precision, self.dtype)
         self.backend = get_backend(backend)
         self.seed, self.compile = integer(seed, "Model: seed", 0), compile
         self.loss: losses.Loss | None = None
@@ -92,8 +97,10 @@ class Model(Predictor):
         self._plan_anew()
 
     def _plan_anew(self) -> None:
-        self.flat = flatten(self.layers)
-        self._plan = compile_plan(self.flat, self.backend, self.dtype) if self.compile else self.flat
+        backend, precision = self.backend, self.precision
+        self.flat = self._plan = chain(flatten(self.layers), backend, precision)
+        if self.compile:
+            self._plan = compile_plan(self.flat, backend, self.dtype, precision)
 
     @property
     def plan(self) -> Sequential:
@@ -102,51 +109,9 @@ class Model(Predictor):
 
     def __repr__(self) -> str:
         size, where = f"{self.state.size:,} parameters", self.backend.name
+        if self.precision != "float32":
+            where += f", {self.precision}"
         return f"<model {self.input_shape} -> {self.output_shape}, {size}, {where}>"
-
-    def walk(self) -> Iterator[Layer]:
-        """Yield every layer once, outer ones first.
-
-        Yields
-        ------
-        Layer
-            In the order of the forward pass.
-        """
-        seen, stack = set[int](), [self.layers]
-        while stack:
-            layer: Any = stack.pop()
-            if id(layer) not in seen:
-                seen.add(id(layer))
-                yield layer
-                stack += reversed(layer.children())
-
-    def _named(self, kind: type) -> dict[str, Any]:
-        return {
-            ".".join(filter(None, (layer.path, key))): value
-            for layer in self.walk()
-            for key, value in vars(layer).items()
-            if isinstance(value, kind)
-        }
-
-    def parameters(self) -> dict[str, Parameter]:
-        """Return the parameters by their place.
-
-        Returns
-        -------
-        dict
-            ``"layers[0].w"`` and so on; shared ones once.
-        """
-        return self._named(Parameter)
-
-    def buffers(self) -> dict[str, Buffer]:
-        """Return the buffers (running statistics) by their place.
-
-        Returns
-        -------
-        dict
-            ``"layers[1].mean"`` and so on.
-        """
-        return self._named(Buffer)
 
     def summary(self) -> Summary:
         """Print and return the table: layer, output shape, parameters, multiply-adds, bytes, receptive field.
@@ -160,7 +125,13 @@ class Model(Predictor):
         print(str(table))
         return table
 
-    def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Model:
+    def to(
+        self,
+        backend: str | Backend | None = None,
+        *,
+        dtype: str | None = None,
+        precision: str | None = None,
+    ) -> Model:
         """Move parameters, gradients, buffers and optimizer state; trainers of the model go on there.
 
         Parameters
@@ -169,6 +140,8 @@ class Model(Predictor):
             Where to.
         dtype : {"float32", "float64"}, optional
             What to convert to.
+        precision : {"float32", "tf32", "bfloat16", "float16"}, optional
+            What products are to be computed in from now on.
 
         Returns
         -------
@@ -177,12 +150,19 @@ class Model(Predictor):
         """
         target = self.backend if backend is None else get_backend(backend)
         kind = self.dtype if dtype is None else _dtype_name(dtype)
+        precision = check_precision(self.precision if precision is None else precision, kind)
         self.state.move(target, kind)
-        self.backend, self.dtype = target, kind
+        self.backend, self.dtype, self.precision = target, kind, precision
         self._plan_anew()
         return self
 
-    def copy(self, *, backend: str | Backend | None = None, dtype: str | None = None) -> Model:
+    def copy(
+        self,
+        *,
+        backend: str | Backend | None = None,
+        dtype: str | None = None,
+        precision: str | None = None,
+    ) -> Model:
         """Return a model of the same layers and values that shares nothing.
 
         Parameters
@@ -191,6 +171,8 @@ class Model(Predictor):
             Where the copy lives.
         dtype : {"float32", "float64"}, optional
             What it computes in.
+        precision : {"float32", "tf32", "bfloat16", "float16"}, optional
+            What its products are computed in.
 
         Returns
         -------
@@ -209,12 +191,13 @@ class Model(Predictor):
             self.input_shape,
             seed=self.seed,
             dtype=self.dtype,
+            precision=self.precision,
             backend=self.backend,
             compile=self.compile,
         )
         twin.state.arrays = self.state.arrays
         twin.loss, twin.classes = self.loss, self.classes
-        return twin.to(backend, dtype=dtype)
+        return twin.to(backend, dtype=dtype, precision=precision)
 
     def fit(self, x: Any, y: Any = None, /, **options: Any) -> Any:
         """Train, and return what was measured.
@@ -236,7 +219,8 @@ class Model(Predictor):
         """
         from xcnn.training import fit
 
-        return fit(self, x, y, **options)
+        with self.backend.active():
+            return fit(self, x, y, **options)
 
     def evaluate(self, x: Any, y: Any, /, **options: Any) -> dict[str, float]:
         """Return the loss and the metrics.
@@ -257,7 +241,8 @@ class Model(Predictor):
         """
         from xcnn.training import evaluate
 
-        return evaluate(self, x, y, **options)
+        with self.backend.active():
+            return evaluate(self, x, y, **options)
 
     def explain(self, x: Any, /, *, label: Any = None, pixel: Any = None, channel: int | None = None) -> Any:
         """Show, layer by layer, what happened to one image: ``print(model.explain(x))``.
@@ -276,7 +261,8 @@ class Model(Predictor):
         """
         from xcnn.explain import explain_model
 
-        return explain_model(self, x, label=label, pixel=pixel, channel=channel)
+        with self.active():
+            return explain_model(self, x, label=label, pixel=pixel, channel=channel)
 
     def save(self, path: str | Path, /) -> None:
         """Write the model to one file that loads on any backend. See `xcnn.load`.

@@ -92,7 +92,7 @@ class Optimizer:
             Values and gradient.
         slots : tuple of array (size,)
             As many as `slots` says.
-        scalars : tuple of float
+        scalars : tuple of float, or of array ()
             From `scalars`.
 
         Returns
@@ -104,7 +104,9 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def apply(self, w: Any, dw: Any, slots: Slots, scalars: Any, weights: bool, /) -> tuple[Any, Slots]:
+    def apply(
+        self, w: Any, dw: Any, slots: Slots, scalars: Any, weights: bool, /, decay: Any = None
+    ) -> tuple[Any, Slots]:
         """Return (w, slots) after penalties, decay, and `update` or the backend's kernel for it.
 
         Parameters
@@ -113,6 +115,8 @@ class Optimizer:
             See `update`.
         weights : bool
             Whether penalties and decay apply.
+        decay : float or array (), optional
+            What decaying weights are multiplied by; by default 1 - lr weight_decay, from the scalars.
 
         Returns
         -------
@@ -122,11 +126,12 @@ class Optimizer:
             New slots.
         """
         if weights and self.l1:
-            dw = dw + self.l1 * array_namespace(w).sign(w)
+            xp = array_namespace(w)  # its sign has CuPy read the host
+            dw = dw + self.l1 * (xp.astype(w > 0, w.dtype) - xp.astype(w < 0, w.dtype))
         if weights and self.l2:
             dw = dw + self.l2 * w
         if weights and self.weight_decay:
-            w = w * (1.0 - scalars[0] * self.weight_decay)
+            w = w * (1.0 - scalars[0] * self.weight_decay if decay is None else decay)
         kernel = find_kernel(type(self).__name__, plugin_of(w))
         return (kernel or type(self).update)(self, w, dw, slots, scalars)
 

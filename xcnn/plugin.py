@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,6 +14,7 @@ from xcnn.types import Namespace
 
 __all__ = ["Backend", "Kernel", "find_kernel", "is_readable", "readable"]
 
+_ANY = nullcontext()  # where there is no current device
 _readable: ContextVar[bool] = ContextVar("readable", default=False)
 
 
@@ -49,13 +50,19 @@ class Backend:
     many_devices : bool
         Whether arrays of the library may live on different devices.
     kernels : mapping
-        Replacements by op name (`Kernel`), by optimizer class name, ``all_finite``, and
-        ``scale_bytes(x, dtype)``, which makes images of bytes numbers.
+        Replacements by op name (`Kernel`), by optimizer class name, and of functions: ``all_finite``,
+        ``settle`` and ``keep`` of `xcnn.training.nonfinite`; ``philox`` of `xcnn.random` for an array of
+        first words; ``scale_bytes(x, dtype)``, which divides bytes by 255; ``augmented(images, index,
+        augment, *, seed, epoch)``, a loader's batch taken from all images, or ``NotImplemented``.
     compile_run : callable or None
         ``compile_run(leaves, *, dtype, need_dx) -> (layer, taken) | None``: one layer that does the work of
         the first `taken` leaves.
+    precisions : tuple of str
+        Those that `compile_run` knows; for others than "float32" it gets ``precision=`` too.
     capture : callable or None
-        ``capture(step) -> step``: a faster replay of a pure training step.
+        ``capture(step) -> step``: a faster replay of a pure training step, ``step(arrays, x, y, scalars) ->
+        (arrays, loss, z)``; it may return an object with ``read()`` in the place of the arrays, and gets it
+        back, see `State.held`. The scalars may be arrays () on the device.
     name : str
         The shortest name that opens this backend again.
     host : bool
@@ -69,6 +76,7 @@ class Backend:
     many_devices: ClassVar[bool] = False
     kernels: ClassVar[Mapping[str, Any]] = {}
     compile_run: ClassVar[Callable[..., Any] | None] = None
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
     capture: ClassVar[Callable[..., Any] | None] = None
 
     name: str
@@ -92,8 +100,38 @@ class Backend:
         """Return where `a` lives, as `set_backend` would name it after the colon."""
         return ""
 
+    def active(self) -> AbstractContextManager[Any]:
+        """Return a block in which this device is the library's current one."""
+        return _ANY
+
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked to do."""
+
+    def feed(self, batches: Iterable[Any], /) -> Iterator[Any]:
+        """Yield batches of host arrays, copied to the device ahead of their use where that helps.
+
+        Parameters
+        ----------
+        batches : iterable of (x, y)
+            As from a `Loader`.
+
+        Yields
+        ------
+        tuple
+            x and y, here or on the device.
+        """
+        yield from batches
+
+    def room(self) -> int:
+        """Return how many bytes a data set may have to live on the device; 0 on a host."""
+        return 0
+
+    def memory_info(self) -> tuple[int, int, int, int] | None:
+        """Return the bytes in arrays, kept for arrays, free and there altogether; None if nobody knows."""
+        return None
+
+    def free_memory(self) -> None:
+        """Give memory that is kept for later arrays back to the device."""
 
     @classmethod
     def set_num_threads(cls, n: int, /) -> None:
@@ -113,6 +151,11 @@ class Backend:
     @classmethod
     def facts(cls) -> list[tuple[str, str]]:
         """Return what `xcnn doctor` says about the backend beyond its name."""
+        return []
+
+    @classmethod
+    def cautions(cls) -> list[str]:
+        """Return what `xcnn doctor` warns of: what makes the backend slower, or its numbers others."""
         return []
 
     def probe(self) -> None:
@@ -163,7 +206,7 @@ def find_kernel(name: str, plugin: type[Backend], /) -> Any:
     Parameters
     ----------
     name : str
-        An op's name, an optimizer's class name, or ``"all_finite"``.
+        See `Backend.kernels`.
     plugin : type
         A subclass of `Backend`.
 

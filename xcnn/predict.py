@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from xcnn import losses, ops
@@ -10,7 +12,8 @@ from xcnn.data.rows import from_list, in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 from xcnn.layers import Sequential
 from xcnn.layers.geometry import integer
-from xcnn.plan import ending_of
+from xcnn.ops.precision import in_precision
+from xcnn.plan import chain, ending_of
 
 __all__ = ["Predictor"]
 
@@ -21,6 +24,7 @@ class Predictor:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     dtype: str
+    precision: str
     backend: Backend
     loss: losses.Loss | None
     flat: Sequential
@@ -29,6 +33,18 @@ class Predictor:
     def plan(self) -> Sequential:
         """What runs."""
         raise NotImplementedError
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Run layers as this model does: on its device, in its precision.
+
+        Yields
+        ------
+        None
+            Only layers that are called by themselves need the block: `forward`, `fit` and the others do so.
+        """
+        with self.backend.active(), in_precision(self.precision):
+            yield
 
     def forward(self, x: Any, /, *, train: Any = False, hold: bool | None = None) -> tuple[Any, Any]:
         """Return outputs for arrays on this model's backend, and what `backward` needs.
@@ -105,7 +121,8 @@ class Predictor:
             raise DTypeError(msg, where="Model")
         x = move(x, self.backend)
         kernel = find_kernel("scale_bytes", type(self.backend))
-        return kernel(x, self.dtype) if kernel else self.backend.asarray(x, self.dtype) / 255.0
+        with self.backend.active():
+            return kernel(x, self.dtype) if kernel else self.backend.asarray(x, self.dtype) / 255.0
 
     def _predict(self, x: Any, batch_size: int, finish: Any) -> Any:
         """Return `finish` of the outputs, batch by batch, in the kind of `x`."""
@@ -117,8 +134,12 @@ class Predictor:
         n, parts = x.shape[0], []
         for i in range(0, max(n, 1), step):
             part = x if n <= step and in_memory(x) else read_slice(x, i, min(i + step, n))
-            parts.append(move(finish(self.forward(self.accept(part))[0]), home))
-        return parts[0] if len(parts) == 1 else home.xp.concat(parts)
+            with self.backend.active():
+                parts.append(move(finish(self.forward(self.accept(part))[0]), home))
+        if len(parts) == 1:
+            return parts[0]
+        with home.active():
+            return home.xp.concat(parts)
 
     def predict(self, x: Any, /, *, batch_size: int = 256) -> Any:
         """Return the last layer's outputs, in the kind of array that x is.
@@ -218,7 +239,7 @@ class Predictor:
         if ending is None or loss.link is None:
             return plan, False
         if loss.link == ending.removeprefix("log_"):
-            return Sequential(*plan[:-1]), False
+            return chain(plan[:-1], self.backend, self.precision), False
         if ending == "log_softmax":
             msg = f"the model ends in LogSoftmax; {loss.name} needs logits, Sigmoid or Softmax"
             raise OptionError(msg, where="Model")

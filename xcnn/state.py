@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from array_api_compat import array_namespace, device
@@ -13,7 +14,30 @@ from xcnn.errors import ShapeError
 if TYPE_CHECKING:
     from xcnn.layer import Layer
 
-__all__ = ["Arrays", "Buffer", "Parameter", "State"]
+__all__ = ["Arrays", "Buffer", "Parameter", "State", "join"]
+
+_JOINED = 8  # vectors at a time: CuPy reads a table of more from the host, which no CUDA graph can hold
+
+
+def join(parts: Sequence[Any], /) -> Any:
+    """Return vectors one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of array (n,)
+        One at least.
+
+    Returns
+    -------
+    array
+        Itself if there is one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    xp = array_namespace(parts[0])
+    while len(parts) > _JOINED:
+        parts = [xp.concat(parts[i : i + _JOINED]) for i in range(0, len(parts), _JOINED)]
+    return xp.concat(parts)
 
 
 class Arrays(NamedTuple):
@@ -27,11 +51,14 @@ class Arrays(NamedTuple):
         What the optimizer keeps for each value.
     buffers : tuple of array
         What forward passes keep: running statistics.
+    scaling : tuple of array ()
+        What float16 needs: by how much the loss is scaled, and for how many steps that went well.
     """
 
     values: Any
     slots: tuple[Any, ...] = ()
     buffers: tuple[Any, ...] = ()
+    scaling: tuple[Any, ...] = ()
 
 
 class State:
@@ -39,8 +66,8 @@ class State:
 
     Attributes
     ----------
-    arrays : Arrays
-        The arrays now.
+    held : Arrays or object
+        The arrays, or what keeps them where a replayed step finds them again: its ``read()`` returns copies.
     parameters : list of Parameter
         In the order of the values.
     buffers : list of Buffer
@@ -48,11 +75,25 @@ class State:
     """
 
     def __init__(self) -> None:
-        self.arrays = Arrays(None)
+        self.held: Any = Arrays(None)
         self.parameters: list[Parameter] = []
         self.buffers: list[Buffer] = []
         self.token: object = None  # of the trainer whose slots these are
         self._gradients: dict[tuple[int, int], Any] = {}  # (start, stop) -> flat gradient
+
+    @property
+    def arrays(self) -> Arrays:
+        """The arrays now; nothing changes them later."""
+        held = self.held
+        return held if type(held) is Arrays else held.read()
+
+    @arrays.setter
+    def arrays(self, arrays: Arrays) -> None:
+        self.held = arrays
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: what replays overwrite stays with this state."""
+        return {**vars(self), "held": self.arrays}
 
     @property
     def size(self) -> int:
@@ -108,7 +149,7 @@ class State:
             at = stop
         if at < self.size or not joined:
             joined.append(xp.zeros(self.size - at, dtype=values.dtype, device=device(values)))
-        return joined[0] if len(joined) == 1 else xp.concat(joined)
+        return join(joined)
 
     def _total(self, parts: dict[tuple[int, int], Any]) -> Any:
         """Return the sum of gradients whose ranges overlap."""
@@ -129,9 +170,10 @@ class State:
         dtype : str
             For example ``"float32"``.
         """
-        a = self.arrays
-        values, *rest = [move(part, backend, dtype) for part in (a.values, *a.slots, *a.buffers)]
-        self.arrays = Arrays(values, tuple(rest[: len(a.slots)]), tuple(rest[len(a.slots) :]))
+        values, *groups = self.arrays
+        slots, buffers = (tuple([move(a, backend, dtype) for a in group]) for group in groups[:2])
+        scaling = tuple([move(a, backend) for a in groups[2]])  # whatever the dtype
+        self.arrays = Arrays(move(values, backend, dtype), slots, buffers, scaling)
         self._gradients = {where: move(g, backend, dtype) for where, g in self._gradients.items()}
 
 
@@ -172,13 +214,13 @@ class Parameter:
     @value.setter
     def value(self, a: Any) -> None:
         old = self.state.arrays
-        xp = array_namespace(old.values)
-        a = move(a, backend_of(old.values), str(old.values.dtype).rpartition(".")[2])
+        xp, backend = array_namespace(old.values), backend_of(old.values)
+        a = move(a, backend, str(old.values.dtype).rpartition(".")[2])
         if tuple(a.shape) != self.shape:
             msg = f"the new value has shape {tuple(a.shape)}; needed {self.shape}"
             raise ShapeError(msg, where="Parameter")
-        flat = xp.reshape(a, (-1,))
-        values = xp.concat([old.values[: self.start], flat, old.values[self.stop :]])
+        with backend.active():
+            values = xp.concat([old.values[: self.start], xp.reshape(a, (-1,)), old.values[self.stop :]])
         self.state.arrays = old._replace(values=values)
 
     @property
@@ -225,11 +267,13 @@ class Buffer:
     @value.setter
     def value(self, a: Any) -> None:
         old = self.state.arrays
-        a = move(a, backend_of(old.values), str(old.values.dtype).rpartition(".")[2])
+        backend = backend_of(old.values)
+        a = move(a, backend, str(old.values.dtype).rpartition(".")[2])
         if tuple(a.shape) != self.shape:
             msg = f"the new value has shape {tuple(a.shape)}; needed {self.shape}"
             raise ShapeError(msg, where="Buffer")
-        a = array_namespace(a).asarray(a, copy=True)
+        with backend.active():
+            a = array_namespace(a).asarray(a, copy=True)
         buffers = (*old.buffers[: self.index], a, *old.buffers[self.index + 1 :])
         self.state.arrays = old._replace(buffers=buffers)
 

@@ -149,9 +149,8 @@ def summarize(model: Any, /) -> Summary:
             lines.append("-" * (sum(widths) + 12))
     itself = all(layer in model.flat.layers for layer in model.plan)
     runs = "as written" if itself else ", ".join(layer.label for layer in model.plan)
-    lines.append(
-        f"backend {model.backend.name}, {model.dtype}; runs: {runs}; activations are those of one image"
-    )
+    numbers = model.dtype if model.precision == "float32" else f"{model.dtype}, products in {model.precision}"
+    lines.append(f"backend {model.backend.name}, {numbers}; runs: {runs}; activations are those of one image")
     summary = Summary("\n".join(lines))
     summary.parameters, summary.multiply_adds, summary.activation_bytes = parameters, work, size
     return summary

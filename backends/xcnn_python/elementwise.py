@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,8 @@ from xcnn_python.dtypes import DType, result_type
 from xcnn_python.layout import broadcast_shapes, spread
 
 __all__ = [
-    "abs", "exp", "expm1", "isfinite", "isnan", "log", "log1p", "maximum", "minimum", "sign", "sqrt", "tanh",
-    "where",
+    "abs", "cos", "exp", "expm1", "isfinite", "isnan", "log", "log1p", "maximum", "minimum", "round", "sign",
+    "sin", "sqrt", "tanh", "where",
 ]  # fmt: skip
 
 
@@ -33,7 +34,18 @@ def _sign(x: Any) -> Any:
     return x if x != x else type(x)((x > 0) - (x < 0))
 
 
+def _round(x: Any) -> Any:
+    return math.copysign(builtins.round(x), x) if isinstance(x, float) and math.isfinite(x) else x
+
+
+def _of_angle(f: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda x: f(x) if math.isfinite(x) else math.nan
+
+
 abs = Array.__abs__
+cos = _function("cos", "Return the cosine of an angle in radians.", "f", each(_of_angle(math.cos)))
+sin = _function("sin", "Return the sine of an angle in radians.", "f", each(_of_angle(math.sin)))
+round = _function("round", "Return the nearest integer, the even one of two.", "iuf", each(_round))
 exp = _function("exp", "Return e^x.", "f", ieee.exp)
 expm1 = _function("expm1", "Return e^x - 1, exact for small x.", "f", ieee.expm1)
 log = _function("log", "Return the natural logarithm: -inf of 0, NaN of negative numbers.", "f", ieee.log)

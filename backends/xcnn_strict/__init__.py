@@ -34,7 +34,7 @@ class Backend(backend.Backend):
             self._device = xp.Device(device or "CPU_DEVICE")
         except ValueError as error:
             raise BackendError(str(error), where="backend 'strict'") from error
-        self.xp = xp
+        self.xp, self._array = xp, type(xp.asarray(0))
         device = self.device(xp.zeros(1, dtype=xp.float32, device=self._device))
         self.name = f"strict:{device}" if device else "strict"
 
@@ -42,7 +42,7 @@ class Backend(backend.Backend):
         """Return `a` on this device."""
         xp = self.xp
         kind = None if dtype is None else getattr(xp, dtype)
-        if isinstance(a, xp.asarray(0).__class__):
+        if isinstance(a, self._array):
             a = a if a.device == self._device else a.to_device(self._device)
             return a if kind in (None, a.dtype) else xp.astype(a, kind)
         return xp.asarray(np.asarray(a, dtype=dtype), dtype=kind, device=self._device, copy=True)

@@ -64,6 +64,22 @@ class Backend(backend.Backend):
         if self._device.type == "cuda":
             self._torch.cuda.synchronize(self._device)
 
+    def memory_info(self) -> tuple[int, int, int, int] | None:
+        """Return bytes in tensors, kept by PyTorch, free on the GPU, and there altogether."""
+        if self._device.type != "cuda":
+            return None
+        cuda = self._torch.cuda
+        return (
+            cuda.memory_allocated(self._device),
+            cuda.memory_reserved(self._device),
+            *cuda.mem_get_info(self._device),
+        )
+
+    def free_memory(self) -> None:
+        """Give what PyTorch keeps for later tensors back, on every GPU."""
+        if self._device.type == "cuda":
+            self._torch.cuda.empty_cache()
+
     @classmethod
     def set_num_threads(cls, n: int, /) -> None:
         """Let PyTorch use n threads."""

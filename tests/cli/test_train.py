@@ -100,6 +100,15 @@ def test_options_take_the_place_of_the_configuration(config, xcnn_command):
     assert (written.epochs, written.batch_size, written.seed, written.backend) == (1, 90, 3, "strict")
 
 
+def test_a_precision_is_kept_with_the_run_and_the_model(config, xcnn_command):
+    output = xcnn_command("train", config(epochs=1), "--precision", "bfloat16", "--out", "run").output
+    assert "products in bfloat16" in output
+    assert load_config("run/config.json").precision == "bfloat16"
+    assert xcnn.load("run/model.xcnn").precision == "bfloat16"
+    refused = xcnn_command("train", config(), "--precision", "bf16", code=2).output
+    assert "unknown precision 'bf16'; did you mean 'bfloat16'?" in refused
+
+
 def test_run_is_named_after_data_and_time(config, xcnn_command, tmp_path):
     xcnn_command("train", config(epochs=1))
     (folder,) = (tmp_path / "runs").iterdir()

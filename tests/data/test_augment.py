@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from xcnn.backend import backend_of
 from xcnn.data import Compose, Cutout, Loader, RandomCrop, RandomFlip, RandomRotation, RandomShift
 from xcnn.data.augment import bilinear
 from xcnn.errors import OptionError, ShapeError
@@ -36,6 +37,32 @@ def test_shape_and_dtype_stay_and_the_original_too(augment, dtype):
     assert y.dtype == x.dtype
     assert not np.array_equal(x, y)
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("augment", EVERY, ids=repr)
+def test_every_library_gives_the_same_images_on_its_device(augment, dtype, backend):
+    """Bits where pixels are moved or blanked; within rounding where they are mixed."""
+    x, index = images(dtype), np.arange(N) * 2**20
+    want = augment(x, seed=2**40, epoch=3, index=index)
+    for given in (backend.asarray(index), index):
+        got = augment(backend.asarray(x), seed=2**40, epoch=3, index=given)
+        assert backend_of(got) is backend
+        got = backend.to_numpy(got)
+        assert got.dtype == x.dtype
+        if "Rotation" in repr(augment):
+            assert np.mean(got != want) < 0.01 or dtype != "uint8"
+            np.testing.assert_allclose(
+                got.astype(float), want.astype(float), rtol=1e-6, atol=1e-5 + (dtype == "uint8")
+            )
+        else:
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("augment", EVERY, ids=repr)
+def test_those_that_take_arrays_of_any_library_say_so(augment):
+    assert augment.array_api
+    assert not Compose([augment, lambda x, **_: x]).array_api
 
 
 @pytest.mark.parametrize("augment", EVERY, ids=repr)

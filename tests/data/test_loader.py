@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from xcnn.backend import backend_of
-from xcnn.data import Loader, Rows
+from xcnn.data import Compose, Loader, RandomCrop, RandomFlip, Rows
 from xcnn.errors import DataError, DTypeError, OptionError
 from xcnn.random import permutation
 
@@ -139,6 +139,26 @@ def test_arrays_of_every_library_stay_on_their_device(backend):
             assert backend_of(got_x) is backend_of(got_y) is backend_of(x)
             np.testing.assert_array_equal(backend.to_numpy(got_x), want_x)
             np.testing.assert_array_equal(backend.to_numpy(got_y), want_y)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_arrays_of_every_library_are_augmented_on_their_device(backend, shuffle):
+    x = np.arange(N * 2 * 6 * 5, dtype="float32").reshape(N, 2, 6, 5)
+    options = {
+        "batch_size": 5,
+        "seed": 1,
+        "augment": Compose([RandomCrop(2), RandomFlip()]),
+        "shuffle": shuffle,
+    }
+    want = list(Loader(x, Y, **options).epoch(2))
+    loader = Loader(backend.asarray(x), backend.asarray(Y), **options)
+    batches = loader.epoch(2)
+    first = next(batches)
+    assert bool(loader_threads()) == (backend.root == "numpy")  # nothing waits for a device
+    for (got_x, got_y), (want_x, want_y) in zip([first, *batches], want, strict=True):
+        assert backend_of(got_x) is backend_of(got_y) is backend
+        np.testing.assert_array_equal(backend.to_numpy(got_x), want_x)
+        np.testing.assert_array_equal(backend.to_numpy(got_y), want_y)
 
 
 def test_a_source_is_read_batch_by_batch():

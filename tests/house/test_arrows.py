@@ -16,13 +16,21 @@ SOURCES = {"": ROOT / "xcnn"} | {path.name: path for path in sorted((ROOT / "bac
 # From the ground up: a module may import from lower rows, and from its own. A package stands for all in it.
 FLOORS = (
     ("xcnn.types", "xcnn.errors"),
-    ("xcnn.plugin", "xcnn.backend", "xcnn.files", "xcnn.passes", "xcnn.random", "xcnn.threads"),
+    (
+        "xcnn.plugin",
+        "xcnn.backend",
+        "xcnn.files",
+        "xcnn.memory",
+        "xcnn.passes",
+        "xcnn.random",
+        "xcnn.threads",
+    ),
     ("xcnn.data",),
     ("xcnn.ops",),
     ("xcnn.initializers", "xcnn.state", "xcnn.layer", "xcnn.optimizer"),
     ("xcnn.build", "xcnn.layers"),
     ("xcnn.labels", "xcnn.losses", "xcnn.optim", "xcnn.schedules", "xcnn.metrics"),
-    ("xcnn.plan", "xcnn.predict", "xcnn.summary", "xcnn.model"),
+    ("xcnn.plan", "xcnn.predict", "xcnn.summary", "xcnn.tree", "xcnn.model"),
     ("xcnn.calibration", "xcnn.diagnosis"),
     (
         "xcnn.training",

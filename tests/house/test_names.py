@@ -16,10 +16,13 @@ from xcnn.layer import Layer
 NAMES = {
     "backends": [
         "Backend",
+        "MemoryInfo",
         "available_backends",
         "backend_problems",
+        "free_memory",
         "get_backend",
         "get_num_threads",
+        "memory_info",
         "readable",
         "set_backend",
         "set_num_threads",
@@ -177,11 +180,13 @@ FUNCTIONS = {
     "available_backends": "",
     "backend_problems": "",
     "diagnose": "model, x, y=None, /",
+    "free_memory": "backend=None, /",
     "get_backend": "name=None, /",
     "get_num_threads": "",
     "set_num_threads": "n, /",
     "gradcheck": "f, /, *arrays, seed=0",
     "load": "path, /, *, backend=None",
+    "memory_info": "backend=None, /",
     "readable": "",
     "set_backend": "name, /",
     "use_backend": "name, /",
@@ -318,13 +323,12 @@ def test_schedule_has_its_signature(name):
 
 
 def test_model_has_its_signature():
-    _check(
-        xcnn.Model, "layers, input_shape, *, seed=0, dtype='float32', backend=None, compile=True", more=True
-    )
+    options = "seed=0, dtype='float32', precision='float32', backend=None, compile=True"
+    _check(xcnn.Model, f"layers, input_shape, *, {options}", more=True)
 
 
 MODEL_METHODS = {
-    "copy": "*, dtype=None, backend=None",
+    "copy": "*, dtype=None, backend=None, precision=None",
     "evaluate": "x, y, /, **options",
     "explain": "x, /, *, label=None, pixel=None, channel=None",
     "fit": "x, y=None, /, **options",
@@ -333,7 +337,7 @@ MODEL_METHODS = {
     "predict_proba": "x, /",
     "save": "path, /",
     "summary": "",
-    "to": "backend=None, *, dtype=None",
+    "to": "backend=None, *, dtype=None, precision=None",
 }
 
 

@@ -189,6 +189,8 @@ def _layer(**plain):
         (lambda c: c.update(input_shape=[0, 8, 8]), ["input_shape is 0"]),
         (lambda c: c.update(input_shape="1x8x8"), ["its description is not valid"]),
         (lambda c: c.update(dtype="float8"), ["dtype is 'float8'"]),
+        (lambda c: c.update(precision="float8"), ["unknown precision 'float8'"]),
+        (lambda c: c.update(precision="tf32", dtype="float64"), ["'tf32' and dtype 'float64'"]),
         (lambda c: c.update(seed="x"), ["seed is 'x'"]),
         (lambda c: c.update(loss={"name": "mine"}), ["mine"]),
         (lambda c: c.update(loss={"name": "huber", "delta": -1}), ["delta is -1"]),
@@ -199,6 +201,11 @@ def _layer(**plain):
 def test_descriptions_that_do_not_fit_are_refused(saved, change, parts):
     rewrite(saved, change)
     refuses(saved, *parts)
+
+
+def test_a_file_that_tells_no_precision_is_one_of_float32(saved):
+    rewrite(saved, lambda content: {key: value for key, value in content.items() if key != "precision"})
+    assert xcnn.load(saved).precision == "float32"
 
 
 def test_a_description_of_absurd_sizes_is_refused_without_filling_the_memory(saved):

@@ -1,9 +1,10 @@
 """How far results are from the truth: the readable layers in float64, on draws that lie away from kinks.
 
-A compiled result may be `TIMES` as far from the truth as that of the readable layers in the same dtype, plus
-`FLOOR` units of the last place of the largest number of its array: where the readable one is exact by luck,
-one rounding more is no fault. The gradients of all parameters are one array in the State, so the largest of
-them counts for each; each counts as large as dy at least, for what cancels on the way is of that size.
+A compiled result may be `TIMES` as far from the truth as that of the readable layers in the same dtype (the
+worse of two: of the batch in either order, since a sum may be exact by luck), plus `FLOOR` units of the last
+place of the largest number of its array. The gradients of all parameters are one array in the State, so the
+largest of them counts for each; each counts as large as dy at least, for what cancels on the way is of that
+size.
 In float64 there is no truth to be had at little cost: there the readable layers' error is taken for what it
 is in float32, scaled by the two units.
 """
@@ -85,6 +86,16 @@ def readable(model: xcnn.Model, given: Draw, /) -> dict[str, np.ndarray]:
         return results(model, given)
 
 
+def turned(given: Draw, /) -> Draw:
+    """Return the same batch from its last input to its first."""
+    return given._replace(x=given.x[::-1], dy=given.dy[::-1])
+
+
+def backwards(found: dict[str, np.ndarray], /) -> dict[str, np.ndarray]:
+    """Return the results for a turned batch in the order of the batch."""
+    return {name: a[::-1] if name in ("evaluation", "training", "dx") else a for name, a in found.items()}
+
+
 def gaps(model: xcnn.Model, given: Draw, /) -> float:
     """Return how near, relative to the largest number, ReLU and max pooling come to a kink."""
     found = [1.0]
@@ -153,7 +164,8 @@ class Truth:
         exact = self.model("float64", compile=False)
         self.draw = self._draw(exact, n, seed)
         self.exact = readable(exact, self.draw)
-        self.readable = readable(self.model("float32", compile=False), self.draw)
+        single = self.model("float32", compile=False)
+        self.readable = [readable(single, self.draw), backwards(readable(single, turned(self.draw)))]
         gradients = [a for name, a in self.exact.items() if name.startswith("gradient")]
         self.scale = max(float(np.max(np.abs(a), initial=0.0)) for a in (self.draw.dy, *gradients))
 
@@ -178,7 +190,7 @@ class Truth:
         """Return how far each result may be from the truth."""
         found = {}
         for name, want in self.exact.items():
-            own = float(np.max(np.abs(self.readable[name] - want), initial=0.0))
+            own = max(float(np.max(np.abs(one[name] - want), initial=0.0)) for one in self.readable)
             largest = self.scale if name.startswith("gradient") else float(np.max(np.abs(want), initial=0.0))
             if name == "dx":
                 largest = max(largest, float(np.max(np.abs(self.draw.dy), initial=0.0)))

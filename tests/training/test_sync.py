@@ -6,7 +6,7 @@ import pytest
 
 import xcnn
 from tests.conftest import USABLE
-from tests.nets import full, stripes
+from tests.nets import full, plain, stripes
 from xcnn import optim
 
 pytestmark = pytest.mark.skipif(
@@ -65,6 +65,38 @@ def test_a_forward_in_evaluation_reads_nothing(forbid):
     x = model.accept(X)
     forbid()
     model.forward(x)
+
+
+def test_fit_and_its_metrics_read_only_with_the_losses(monkeypatch):
+    """Every 16 steps, and at the end of the epoch."""
+    kind, steps, read = type(xcnn.get_backend("strict").asarray([0.0])), [0], set()
+
+    def noted(original):
+        def reading(self, *args, **options):
+            read.add(steps[-1])
+            return original(self, *args, **options)
+
+        return reading
+
+    for name in READS:
+        if hasattr(kind, name):
+            monkeypatch.setattr(kind, name, noted(getattr(kind, name)))
+
+    def advance(self, x, y, original=xcnn.Trainer.advance):
+        found = original(self, x, y)
+        steps.append(self.t)
+        return found
+
+    def spread(z, y):  # a metric that looks at each batch by itself
+        return (z - z[:1, ...])[0, 0] + 1.0
+
+    monkeypatch.setattr(xcnn.Trainer, "advance", advance)
+    x, y = stripes(40)
+    metrics = ["accuracy", "top5_accuracy", spread]
+    history = plain(backend="strict").fit(x, y, batch_size=1, metrics=metrics)
+    assert history["spread"] == [1.0]
+    assert read <= {0, 16, 32, 40}
+    assert {16, 32, 40} <= read
 
 
 def test_reads_are_noticed(forbid):

@@ -41,7 +41,8 @@ def doctor(debug: DebugOption = False) -> None:
         say()
         say(_table(title, rows))
     say()
-    for line in warnings():
+    cautions = [line for name in available_backends() for line in get_backend(name).cautions()]
+    for line in [*warnings(), *cautions]:
         note(f"warning: {line}")
     say(f"New models use {_default()}. Another: --backend NAME, xcnn.set_backend(NAME) or XCNN_BACKEND=NAME")
 
@@ -60,8 +61,8 @@ def _backends() -> list[tuple[str, str]]:
     problems = backend_problems()
     for name in available_backends():
         backend = get_backend(name)
-        device = backend.device(backend.asarray([0.0], "float32"))
-        rows.append((name, f"usable: {device or ('the processor' if backend.host else 'its own device')}"))
+        place = "the processor" if backend.host else "its own device"
+        rows.append((name, f"usable: {place if backend.name == name else backend.name}"))
     for name in _DEVICES:
         try:
             rows.append((name, f"usable: {get_backend(name).name}"))

@@ -24,6 +24,7 @@ from xcnn.io.config import RunConfig, load_config
 from xcnn.io.data_spec import DataSpec
 from xcnn.layers import Conv2D
 from xcnn.model import Model
+from xcnn.ops.precision import check_precision
 from xcnn.summary import summarize
 from xcnn.training import History
 
@@ -46,6 +47,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images in a step.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same run.")] = None,
     backend: BackendOption = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the products: float32, tf32, bfloat16 or float16.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write to; must be new.")] = None,
     name: Annotated[str | None, typer.Option(help="In place of --out: the folder is runs/NAME.")] = None,
     debug: DebugOption = False,
@@ -60,7 +64,7 @@ def train(
     ----------
     config : Path, optional
         The JSON file.
-    data, epochs, batch_size, seed, backend
+    data, epochs, batch_size, seed, backend, precision
         See `RunConfig`: in place of what the configuration says.
     out : Path, optional
         The folder to write to.
@@ -71,6 +75,7 @@ def train(
     """
     run = default_config() if config is None else load_config(config)
     given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "backend": backend}
+    given["precision"] = None if precision is None else check_precision(precision, run.dtype)
     given = {key: value for key, value in given.items() if value is not None}
     if data is not None:
         given["data"] = _other_data(run.data, data)

@@ -1,10 +1,13 @@
 """Augmentation: other pictures of the same things, drawn anew in every epoch.
 
-Each is called as ``augment(x, seed=, epoch=, index=)`` with a NumPy batch x (N, C, H, W) of any dtype and
-the numbers (N,) of its images in the data set, and returns a batch of the same shape and dtype. What
-happens to image i in epoch e is a function of the seed, i and e alone, not of the batch size, the order or
-the thread: it follows from the four words of the Philox counter ``(i, e, AUGMENT, 0)``, see `xcnn.random`.
-Outside the image there are zeros. A function of your own with these arguments works wherever these do.
+Each is called as ``augment(x, seed=, epoch=, index=)`` with a batch x (N, C, H, W) of any array library and
+dtype and the numbers (N,) of its images in the data set, and returns a batch of the same shape and dtype, on
+the same device. What happens to image i in epoch e is a function of the seed, i and e alone, not of the batch
+size, the order, the thread or the library: it follows from the four words of the Philox counter ``(i, e,
+AUGMENT, 0)``, see `xcnn.random`. Outside the image there are zeros.
+
+A function of your own with these arguments works wherever these do. It gets NumPy arrays, unless it says with
+an attribute ``array_api = True`` that it takes arrays of any library: then a data set may live on a GPU.
 """
 
 from __future__ import annotations
@@ -12,32 +15,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from array_api_compat import array_namespace, device
 
+from xcnn.backend import find_kernel, plugin_of
+from xcnn.data.sampling import bilinear, cut, places
 from xcnn.errors import OptionError, ShapeError
 from xcnn.random import AUGMENT, derive, philox, seed_key
+from xcnn.types import Array
 
 __all__ = ["Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation", "RandomShift"]
 
 
-def _words(owner: object, x: np.ndarray, seed: int, epoch: int, index: np.ndarray) -> tuple[Any, ...]:
+def _words(owner: object, x: Array, seed: int, epoch: int, index: Any) -> tuple[Any, ...]:
     """Return four random words for each image, after a look at the shapes."""
     if x.ndim != 4 or np.shape(index) != x.shape[:1]:
         msg = f"x has shape {x.shape} and index {np.shape(index)}; needed (N, C, H, W) and (N,)"
         raise ShapeError(msg, where=type(owner).__name__)
-    return philox((np.asarray(index, np.int64), epoch, AUGMENT, 0), seed_key(seed))
+    xp = array_namespace(x)
+    index = xp.asarray(index, dtype=xp.int64, device=device(x))
+    draw = find_kernel("philox", plugin_of(x)) or philox
+    return draw((index, epoch, AUGMENT, 0), seed_key(seed))
 
 
-def _below(word: np.ndarray, n: int) -> np.ndarray:
+def _below(word: Array, n: int) -> Any:
     """Return an integer from 0 to n - 1 for each word: ``floor(n word / 2**32)``."""
     return word * n >> 32
 
 
-def _within(word: np.ndarray, limit: float) -> np.ndarray:
+def _within(word: Array, limit: float) -> Array:
     """Return a number from ``-limit`` to ``limit`` for each word: ``limit (2 word / 2**32 - 1)``."""
-    return limit * (word * 2.0**-31 - 1)
+    xp = array_namespace(word)
+    return limit * (xp.astype(word, xp.float64) * 2.0**-31 - 1)
 
 
 def _require(good: bool, owner: object, option: str, needed: str) -> None:
@@ -63,21 +74,18 @@ class RandomCrop:
         If `padding` is no integer of at least 0.
     """
 
+    array_api: ClassVar[bool] = True
     padding: int = 4
 
     def __post_init__(self) -> None:
         """Look at the options."""
         _require(isinstance(self.padding, int) and self.padding >= 0, self, "padding", "an integer from 0 up")
 
-    def __call__(self, x: np.ndarray, /, *, seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the cropped images."""
         rows, columns, _, _ = _words(self, x, seed, epoch, index)
-        n, c, h, w = x.shape
-        p = self.padding
-        padded = np.zeros((n, c, h + 2 * p, w + 2 * p), x.dtype)
-        padded[:, :, p : p + h, p : p + w] = x
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
-        return windows[np.arange(n), :, _below(rows, 2 * p + 1), _below(columns, 2 * p + 1)]
+        n = 2 * self.padding + 1
+        return cut(x, _below(rows, n), _below(columns, n), self.padding)
 
 
 @dataclass(frozen=True)
@@ -92,17 +100,19 @@ class RandomFlip:
         Whether top and bottom are exchanged, independently of left and right.
     """
 
+    array_api: ClassVar[bool] = True
     horizontal: bool = True
     vertical: bool = False
 
-    def __call__(self, x: np.ndarray, /, *, seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the mirrored images."""
         words = _words(self, x, seed, epoch, index)
-        across, down = (_below(word, 2).astype(bool)[:, None, None, None] for word in words[:2])
+        xp = array_namespace(x)
+        across, down = ((_below(word, 2) == 1)[:, None, None, None] for word in words[:2])
         if self.horizontal:
-            x = np.where(across, x[..., ::-1], x)
+            x = xp.where(across, xp.flip(x, axis=3), x)
         if self.vertical:
-            x = np.where(down, x[..., ::-1, :], x)
+            x = xp.where(down, xp.flip(x, axis=2), x)
         return x
 
 
@@ -123,20 +133,22 @@ class RandomShift:
         If `pixels` is negative or not finite.
     """
 
+    array_api: ClassVar[bool] = True
     pixels: float = 2.0
 
     def __post_init__(self) -> None:
         """Look at the options."""
         _require(0 <= self.pixels < math.inf, self, "pixels", "a number from 0 up")
 
-    def __call__(self, x: np.ndarray, /, *, seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the shifted images."""
         rows, columns, _, _ = _words(self, x, seed, epoch, index)
+        xp = array_namespace(x)
         n, _, h, w = x.shape
-        shape = (n, h, w)
-        at_rows = np.arange(h)[:, None] - _within(rows, self.pixels)[:, None, None]
-        at_columns = np.arange(w) - _within(columns, self.pixels)[:, None, None]
-        return bilinear(x, np.broadcast_to(at_rows, shape), np.broadcast_to(at_columns, shape))
+        at_rows, at_columns = (xp.astype(places(x, extent), xp.float64) for extent in (h, w))
+        at_rows = at_rows[:, None] - _within(rows, self.pixels)[:, None, None]
+        at_columns = at_columns - _within(columns, self.pixels)[:, None, None]
+        return bilinear(x, xp.broadcast_to(at_rows, (n, h, w)), xp.broadcast_to(at_columns, (n, h, w)))
 
 
 @dataclass(frozen=True)
@@ -157,19 +169,22 @@ class RandomRotation:
         If `degrees` is not from 0 to 180.
     """
 
+    array_api: ClassVar[bool] = True
     degrees: float = 10.0
 
     def __post_init__(self) -> None:
         """Look at the options."""
         _require(0 <= self.degrees <= 180, self, "degrees", "a number from 0 to 180")
 
-    def __call__(self, x: np.ndarray, /, *, seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the turned images."""
         word = _words(self, x, seed, epoch, index)[0]
-        angle = np.radians(_within(word, self.degrees))[:, None, None]
+        xp = array_namespace(x)
+        angle = (_within(word, self.degrees) * (math.pi / 180))[:, None, None]
         h, w = x.shape[2:]
-        rows, columns = np.arange(h)[:, None] - (h - 1) / 2, np.arange(w) - (w - 1) / 2
-        cos, sin = np.cos(angle), np.sin(angle)
+        rows, columns = (xp.astype(places(x, extent), xp.float64) - (extent - 1) / 2 for extent in (h, w))
+        rows = rows[:, None]
+        cos, sin = xp.cos(angle), xp.sin(angle)
         return bilinear(x, rows * cos + columns * sin + (h - 1) / 2, columns * cos - rows * sin + (w - 1) / 2)
 
 
@@ -193,23 +208,25 @@ class Cutout:
     arXiv:1708.04552, 2017.
     """
 
+    array_api: ClassVar[bool] = True
     size: int = 8
 
     def __post_init__(self) -> None:
         """Look at the options."""
         _require(isinstance(self.size, int) and self.size >= 1, self, "size", "an integer from 1 up")
 
-    def __call__(self, x: np.ndarray, /, *, seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the images with their holes."""
         words = _words(self, x, seed, epoch, index)
+        xp = array_namespace(x)
 
-        def inside(word: np.ndarray, extent: int) -> np.ndarray:
-            offset = np.arange(extent) - _below(word, extent)[:, None] + self.size // 2
+        def inside(word: Array, extent: int) -> Any:
+            offset = places(x, extent) - _below(word, extent)[:, None] + self.size // 2
             return (offset >= 0) & (offset < self.size)
 
         h, w = x.shape[2:]
         hole = inside(words[0], h)[:, None, :, None] & inside(words[1], w)[:, None, None, :]
-        return np.where(hole, x.dtype.type(0), x)
+        return xp.where(hole, xp.zeros((), dtype=x.dtype, device=device(x)), x)
 
 
 @dataclass(frozen=True)
@@ -222,45 +239,15 @@ class Compose:
         Augmentations, in order; another Compose is one, too.
     """
 
-    steps: Sequence[Callable[..., np.ndarray]]
+    steps: Sequence[Callable[..., Any]]
 
-    def __call__(self, x: np.ndarray, /, *, seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    @property
+    def array_api(self) -> bool:
+        """Whether every step takes arrays of any library."""
+        return all(getattr(step, "array_api", False) for step in self.steps)
+
+    def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the augmented images."""
         for place, step in enumerate(self.steps):
             x = step(x, seed=derive(seed, place), epoch=epoch, index=index)
         return x
-
-
-def bilinear(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, /) -> np.ndarray:
-    """Read images between their pixels.
-
-    Parameters
-    ----------
-    x : numpy.ndarray
-        Shape (N, C, H, W).
-    rows, columns : numpy.ndarray
-        Shape (N, H', W'): where to read, in pixels. Beyond the outermost pixels the image falls to zero
-        within one pixel.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (N, C, H', W'), the dtype of `x`; integers are rounded.
-    """
-    n, c, h, w = x.shape
-    work = np.float64 if x.dtype == np.float64 else np.float32
-    padded = np.zeros((n, c, h + 2, w + 2), work)
-    padded[:, :, 1:-1, 1:-1] = x
-    rows, columns = np.clip(rows + 1, 0, h + 1), np.clip(columns + 1, 0, w + 1)
-    top, left = np.minimum(rows.astype(np.int64), h), np.minimum(columns.astype(np.int64), w)
-    down, right = (rows - top).astype(work)[:, None], (columns - left).astype(work)[:, None]
-    flat = padded.reshape(n, c, -1)
-    corner = (top * (w + 2) + left).reshape(n, 1, -1)
-
-    def pixel(offset: int) -> np.ndarray:
-        return np.take_along_axis(flat, corner + offset, axis=2).reshape(n, c, *rows.shape[1:])
-
-    upper = pixel(0) * (1 - right) + pixel(1) * right
-    lower = pixel(w + 2) * (1 - right) + pixel(w + 3) * right
-    y = upper * (1 - down) + lower * down
-    return (np.rint(y) if np.issubdtype(x.dtype, np.integer) else y).astype(x.dtype)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xcnn.backend import find_kernel, plugin_of
 from xcnn.data.rows import count, in_memory, on_device, row_reader
 from xcnn.errors import DataError, DTypeError, OptionError
 from xcnn.random import permutation, seed_key
@@ -41,10 +42,11 @@ class Loader:
     seed : int
         Decides order and augmentation, from 0 to 2**64 - 1.
     augment : callable, optional
-        ``augment(x, seed=, epoch=, index=) -> x`` for a NumPy batch and the numbers of its images.
+        ``augment(x, seed=, epoch=, index=) -> x`` for a batch and the numbers of its images: NumPy arrays, or
+        those of any library where it has an attribute ``array_api = True``, see `xcnn.data`.
     prefetch : bool or int, optional
         How many batches a thread prepares in advance; True is 2, False or 0 none. By default 2 where there is
-        something to read or to augment, none for arrays in memory.
+        something to read or to augment on the host, none for arrays in memory.
     drop_last : bool
         Whether to leave out a last batch that is smaller.
 
@@ -53,7 +55,7 @@ class Loader:
     DataError
         If there are no images, or `x` and `y` differ in length.
     DTypeError
-        If arrays of another library than NumPy are to be augmented.
+        If arrays of another library than NumPy are to be augmented by what does not take them.
     OptionError
         If an option is out of its range.
     """
@@ -84,11 +86,13 @@ class Loader:
         if drop_last and n < batch_size:
             msg = f"drop_last leaves no batch: batch_size is {batch_size} and there are {n} images"
             raise OptionError(msg, where="Loader")
-        if augment is not None and in_memory(x) and not isinstance(x, np.ndarray):
+        elsewhere = in_memory(x) and not isinstance(x, np.ndarray)  # on a device, perhaps
+        if augment is not None and elsewhere and not getattr(augment, "array_api", False):
             msg = f"x is a {type(x).__module__}.{type(x).__qualname__}; augmentation needs a NumPy array"
             raise DTypeError(msg, where="Loader")
         if prefetch is None:
-            prefetch = augment is not None or not in_memory(x) or not (y is None or in_memory(y))
+            augments = augment is not None and not elsewhere
+            prefetch = augments or not in_memory(x) or not (y is None or in_memory(y))
         depth = 2 if prefetch is True else _integer(prefetch)
         if depth < 0:
             msg = f"prefetch is {prefetch!r}; needed None, a bool or a number of batches"
@@ -136,15 +140,29 @@ class Loader:
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         order = permutation(self._n, seed=self.seed, step=epoch) if self.shuffle else np.arange(self._n)
-        read_x, read_y = self._reader(self._x, order), self._reader(self._y, order)
+        read_x, read_y = self._images(order, epoch), self._reader(self._y, order)
         for start in range(0, self._stop, self.batch_size):
             rows = slice(start, min(start + self.batch_size, self._stop))
-            x, y = read_x(rows), read_y(rows)
-            if self.augment is not None:
-                x = self.augment(x, seed=self.seed, epoch=epoch, index=order[rows])
-            yield x, y
+            yield read_x(rows), read_y(rows)
 
-    def _reader(self, a: Any, order: np.ndarray) -> Callable[[slice], Any]:
+    def _images(self, order: Any, epoch: int) -> Callable[[slice], Any]:
+        """Return a function from a slice of `order` to those images, augmented."""
+        if not (self.shuffle or self.augment):
+            return self._reader(self._x, order)
+        index, now = on_device(order, self._x), {"seed": self.seed, "epoch": epoch}
+        read = self._reader(self._x, index)
+        kernel = find_kernel("augmented", plugin_of(self._x)) if in_memory(self._x) else None
+
+        def images(rows: slice) -> Any:
+            x = kernel(self._x, index[rows], self.augment, **now) if kernel else NotImplemented
+            if x is not NotImplemented:
+                return x
+            x = read(rows)
+            return x if self.augment is None else self.augment(x, **now, index=index[rows])
+
+        return images
+
+    def _reader(self, a: Any, order: Any) -> Callable[[slice], Any]:
         """Return a function from a slice of `order` to those rows of `a`."""
         if a is None:
             return lambda rows: None

@@ -214,7 +214,10 @@ def observe(model: Model, x: Any, y: Any = None, /, *, batch_size: int = 256) ->
         seen.labels = np.asarray(host(loss.accept(y, n, model.output_shape, model.backend, model.dtype)))
         some = min(n, batch_size)
         seen.gradients = _gradients(
-            model.copy(), loss, read_slice(x, 0, some), read_slice(from_list(y), 0, some)
+            model.copy(precision="float32"),  # in float16, unscaled, small ones would vanish
+            loss,
+            read_slice(x, 0, some),
+            read_slice(from_list(y), 0, some),
         )
     return seen
 
@@ -223,7 +226,7 @@ def _gradients(model: Model, loss: losses.Loss, x: Any, y: Any) -> dict[str, flo
     """Return, of each parameter, the rms of its gradient over its own rms in a step of training."""
     host = model.backend.to_numpy
     labels = loss.accept(y, int(x.shape[0]), model.output_shape, model.backend, model.dtype)
-    with readable(), np.errstate(all="ignore"):
+    with readable(), model.active(), np.errstate(all="ignore"):
         head, probabilities = model.head(loss)
         z, saved = head.forward(model.accept(x), train=Pass())
         head.backward(loss(z, labels, probabilities=probabilities)[1].backward(1.0)[0], saved, need_dx=False)

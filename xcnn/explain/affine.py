@@ -132,7 +132,7 @@ class DenseUnit(Affine):
 @explanation.register
 def _dense(layer: Dense, step: Step, position: Position) -> Explanation:
     parts, at = before_activation(step, position)
-    x, w = step.x.astype(np.float64), host(layer.w.value)[at[0]].astype(np.float64)
+    x, w = (step.factors(a).astype(np.float64) for a in (step.x, host(layer.w.value)[at[0]]))
     made = DenseUnit(step, position, parts=parts, x=x, w=w, **affine_fields(layer, step, at, x * w))
     made.source = (int(np.argmax(np.nan_to_num(made.products) * (1 if made.z >= 0 else -1))),)
     return made

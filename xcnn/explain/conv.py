@@ -103,7 +103,7 @@ def _convolution(
     layer: Any, step: Step, position: Position, at: Position, parts: Any, kernel: np.ndarray, **window: Any
 ) -> Explanation:
     """Return the explanation of element `at` of z, where `kernel` lies over the channels, rows, columns."""
-    seen = window_fields(step.x, **window)
+    seen = window_fields(step.factors(step.x), **window)
     kernel = kernel.astype(np.float64)
     fields = affine_fields(layer, step, at, seen["patch"] * kernel)
     made = Convolution(step, position, parts=parts, **seen, **fields, kernel=kernel)
@@ -114,7 +114,7 @@ def _convolution(
 @explanation.register
 def _conv(layer: Conv2D, step: Step, position: Position) -> Explanation:
     parts, at = before_activation(step, position)
-    w, window = host(layer.w.value), layer.window
+    w, window = step.factors(host(layer.w.value)), layer.window
     f, c, kh, kw = w.shape
     first = at[0] // (f // layer.groups) * c
     rows, columns = (
@@ -132,7 +132,7 @@ def _conv(layer: Conv2D, step: Step, position: Position) -> Explanation:
 @explanation.register
 def _conv_transpose(layer: ConvTranspose2D, step: Step, position: Position) -> Explanation:
     parts, at = before_activation(step, position)
-    w, window = host(layer.w.value), layer.window
+    w, window = step.factors(host(layer.w.value)), layer.window
     per_group, c = w.shape[1], w.shape[0] // layer.groups
     group, own = divmod(at[0], per_group)
     found = []

@@ -227,5 +227,6 @@ def explain_step(step: Step, position: Position | None = None, /) -> Explanation
     if np.isnan(made.computed):
         return made
     scale = float(np.max(np.abs(step.y), initial=0.0, where=np.isfinite(step.y))) + abs(made.computed)
-    exact = abs(made.computed - made.measured) <= 1e-3 * scale or made.computed == made.measured
+    share = 1e-3 if step.format is None else 1e-3 + 2.0**-step.format.digits  # to which y was rounded
+    exact = abs(made.computed - made.measured) <= share * scale or made.computed == made.measured
     return made if exact else explanation.dispatch(object)(step.layer, step, position)

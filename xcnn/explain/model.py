@@ -77,10 +77,11 @@ def explain_layer(layer: Layer, x: Any, position: Position | None = None, /) -> 
     except Error as error:
         layer.locate(error)
         raise
-    step, y, tracer, saved = _run(layer, accepted)
-    position = strongest(step.y) if position is None else position
-    with readable():
-        tracer.backward(_one_hot(entrance.backend, y, position), saved)
+    with entrance.backend.active():
+        step, y, tracer, saved = _run(layer, accepted)
+        position = strongest(step.y) if position is None else position
+        with readable():
+            tracer.backward(_one_hot(entrance.backend, y, position), saved)
     made = explain_step(step, position)
     made.again = lambda *at: explain_layer(layer, x, at)
     return made
@@ -132,7 +133,7 @@ def explain_model(
     Parameters
     ----------
     model : Model
-        Any.
+        It runs in its precision, uncompiled: shown are the rounded numbers that it multiplies.
     x : array (C, H, W) or (1, C, H, W)
         One image; uint8 is divided by 255.
     label : int or array, optional

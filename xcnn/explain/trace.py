@@ -10,6 +10,7 @@ import numpy as np
 
 from xcnn.backend import plugin_of
 from xcnn.layer import Layer
+from xcnn.ops.precision import Format, current_format, rounded
 from xcnn.state import Parameter
 
 __all__ = ["Step", "Tracer", "host"]
@@ -36,6 +37,8 @@ class Step:
         What the layers inside did, in the order in which they ran.
     ends : bool
         Whether the gradient starts before this layer, which hands it on as it is: a final Softmax.
+    format : Format or None
+        In which products are computed.
     """
 
     layer: Layer
@@ -45,6 +48,22 @@ class Step:
     dy: np.ndarray | None = None
     parts: list[Step] = field(default_factory=list)
     ends: bool = False
+    format: Format | None = None
+
+    def factors(self, a: np.ndarray, /) -> np.ndarray:
+        """Return x or w as products take them.
+
+        Parameters
+        ----------
+        a : array
+            Any part of x or w.
+
+        Returns
+        -------
+        array
+            Rounded to the precision.
+        """
+        return a if self.format is None else rounded(a, self.format)
 
 
 class Tracer(Layer):
@@ -89,7 +108,7 @@ class Tracer(Layer):
 
     def forward(self, x: Any, /, *, train: Any = False, hold: bool | None = None) -> tuple[Any, Any]:
         """Return y and what backward needs."""
-        step = Step(self.layer, host(x)[0])
+        step = Step(self.layer, host(x)[0], format=current_format())
         self.open.append(step)
         y, saved = self.twin.forward(x, train=train, hold=hold)
         self.open.pop()

@@ -45,6 +45,8 @@ class RunConfig(Spec):
         Of weights, order, dropout, augmentation and the choice of images.
     dtype : {"float32", "float64"}
         Of the model.
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        Of the model's products.
     backend : str, optional
         Where it runs; by default what `xcnn.get_backend` returns.
     metrics : list of str, optional
@@ -63,13 +65,14 @@ class RunConfig(Spec):
     batch_size: int = Field(64, ge=1)
     seed: int = Field(0, ge=0, lt=2**64)
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     backend: str | None = None
     metrics: list[_Metric] | None = None
     callbacks: list[AnyCallback] = Field([])
 
     @model_validator(mode="after")
-    def _can_be_watched(self) -> RunConfig:
-        """Refuse to watch a validation that does not take place."""
+    def _fits_together(self) -> RunConfig:
+        """Refuse to watch a validation that does not take place, and precisions of another dtype."""
         watching = {f"callbacks[{i}]": callback.root for i, callback in enumerate(self.callbacks)}
         if self.schedule is not None:
             watching["schedule"] = self.schedule.root
@@ -78,6 +81,8 @@ class RunConfig(Spec):
             for path, spec in watching.items()
             if getattr(spec, "monitor", "").startswith("val_") and self.data.validation is None
         }
+        if self.precision != "float32" and self.dtype != "float32":
+            refused["precision"] = f"got {self.precision!r}; needed dtype 'float32', or precision 'float32'"
         if refused:
             raise refusal(refused)
         return self
@@ -185,9 +190,8 @@ class RunConfig(Spec):
             first = [layers.Normalize(*channel_statistics(self.data.parts(data, self.seed)[0].x))]
         shape = tuple(data.train.x.shape[1:])
         try:
-            model = Model(
-                [*first, *chain], shape, seed=self.seed, dtype=self.dtype, backend=backend or self.backend
-            )
+            numbers = self.model_dump(include={"seed", "dtype", "precision"})
+            model = Model([*first, *chain], shape, **numbers, backend=backend or self.backend)
         except Error as error:
             if "(layers[" not in error.where:
                 raise

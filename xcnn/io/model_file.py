@@ -70,6 +70,7 @@ def save(model: Model, path: str | Path, /) -> None:
             "format": _FORMAT,
             "input_shape": model.input_shape,
             "dtype": model.dtype,
+            "precision": model.precision,
             "seed": model.seed,
             "loss": loss,
             "classes": None if model.classes is None else [str(name) for name in model.classes],
@@ -139,7 +140,12 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
         layers = layer_from_json({**content["outermost"], "layers": content["layers"]}, custom)
         with at_most(max(10**7, sum(a.size for a in tensors.values()))):
             model = Model(
-                layers, content["input_shape"], seed=content["seed"], dtype=content["dtype"], backend=backend
+                layers,
+                content["input_shape"],
+                seed=content["seed"],
+                dtype=content["dtype"],
+                precision=content.get("precision", "float32"),  # older files have none
+                backend=backend,
             )
         if content["loss"] is not None:
             options = dict(content["loss"])

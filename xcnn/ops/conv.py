@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn.errors import ShapeError
-from xcnn.ops.op import Op, check_floating
+from xcnn.ops.op import Product, check_floating
 from xcnn.ops.window import (
     check_images,
     check_padding,
@@ -52,7 +52,7 @@ def check_conv2d(
     return output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
 
 
-@Op
+@Product
 def conv2d(
     x: Array,
     w: Array,
@@ -132,7 +132,7 @@ def conv2d_gradient(dy: Array, values: Any, needs: tuple[bool, ...]) -> tuple[An
     return dx, dw, db
 
 
-@Op
+@Product
 def true_conv2d(
     x: Array,
     w: Array,
@@ -187,7 +187,29 @@ def true_conv2d_gradient(dy: Array, saved: Any, needs: tuple[bool, ...]) -> tupl
     return dx, None if dw is None else array_namespace(dw).flip(dw, axis=(2, 3)), db
 
 
-@Op
+def check_conv_transpose2d(
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Sides, output_padding: Pair, dilation: Pair,
+    groups: int,
+) -> tuple[list[int], list[int]]:  # fmt: skip
+    """Refuse what no transposed convolution takes, and return the result's size before padding and after."""
+    _check_arrays(x, w, b, groups)
+    _check_channels(x, b, w.shape[0], w.shape[1] * groups)
+    check_window(stride=stride, dilation=dilation)
+    check_padding(padding)
+    check_window(least=0, output_padding=output_padding)
+    sizes = zip(x.shape[2:], stride, dilation, w.shape[2:], output_padding, strict=True)
+    full = [(extent - 1) * s + d * (k - 1) + 1 + o for extent, s, d, k, o in sizes]
+    left = [extent - sum(p) for extent, p in zip(full, padding, strict=True)]
+    if min(left) < 1:
+        msg = f"padding {padding} leaves {left[0]} x {left[1]} of {full[0]} x {full[1]} pixels; needed 1 x 1"
+        raise ShapeError(msg)
+    if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True)):
+        msg = f"output_padding is {output_padding}; needed less than stride {stride} or dilation {dilation}"
+        raise ShapeError(msg)
+    return full, left
+
+
+@Product
 def conv_transpose2d(
     x: Array,
     w: Array,
@@ -238,29 +260,12 @@ def conv_transpose2d(
     Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.
     """
     xp = array_namespace(x)
-    _check_arrays(x, w, b, groups)
-    _check_channels(x, b, w.shape[0], w.shape[1] * groups)
-    size = (w.shape[2], w.shape[3])
-    check_window(stride=stride, dilation=dilation)
-    check_padding(padding)
-    check_window(least=0, output_padding=output_padding)
-    n, c, h, width = x.shape
-    full = [
-        (extent - 1) * s + d * (k - 1) + 1 + o
-        for extent, s, d, k, o in zip((h, width), stride, dilation, size, output_padding, strict=True)
-    ]
-    left = [extent - sum(p) for extent, p in zip(full, padding, strict=True)]
-    if min(left) < 1:
-        msg = f"padding {padding} leaves {left[0]} x {left[1]} of {full[0]} x {full[1]} pixels; needed 1 x 1"
-        raise ShapeError(msg)
-    if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True)):
-        msg = f"output_padding is {output_padding}; needed less than stride {stride} or dilation {dilation}"
-        raise ShapeError(msg)
-    f = w.shape[1] * groups
+    full, _ = check_conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
+    (n, c, h, width), f = x.shape, w.shape[1] * groups
     kernels = xp.reshape(w, (groups, c // groups, -1))
     pixels = xp.reshape(x, (n, groups, c // groups, h * width))
     cols = xp.reshape(xp.matmul(xp.matrix_transpose(kernels), pixels), (n, f, -1, h, width))
-    window = (size, stride, dilation)
+    window = ((w.shape[2], w.shape[3]), stride, dilation)
     y = crop(scatter(cols, (n, f, *full), *window), padding)
     if b is not None:
         y = y + xp.reshape(b, (-1, 1, 1))

@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 from xcnn.ops.conv import check_conv2d
-from xcnn.ops.op import Op
+from xcnn.ops.op import Product
 from xcnn.ops.window import pad
 from xcnn.types import Array, Pair, Sides
 
@@ -29,7 +29,7 @@ def _gather(x: Array, i: Array, j: Array) -> Any:
     return xp.reshape(pixels, (n, c, *i.shape))
 
 
-@Op
+@Product
 def conv2d_indices(
     x: Array,
     w: Array,

@@ -9,7 +9,7 @@ import array_api_extra as xpx
 from array_api_compat import array_namespace
 
 from xcnn.ops.conv import check_conv2d
-from xcnn.ops.op import Op
+from xcnn.ops.op import Product
 from xcnn.ops.window import crop, pad, spread
 from xcnn.types import Array, Pair, Sides
 
@@ -40,7 +40,7 @@ def _put(d: Array, window: Window, shape: Sequence[int], dilation: Pair) -> Any:
     return xpx.pad(spread(d, dilation), ((0, 0), *around), xp=array_namespace(d))
 
 
-@Op
+@Product
 def conv2d_loops(
     x: Array,
     w: Array,

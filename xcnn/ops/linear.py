@@ -7,13 +7,13 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn.errors import DataError, ShapeError
-from xcnn.ops.op import Op, check_floating
+from xcnn.ops.op import Product, check_floating
 from xcnn.types import Array
 
 __all__ = ["linear"]
 
 
-@Op
+@Product
 def linear(x: Array, w: Array, b: Array | None = None, /) -> tuple[Any, Any]:
     r"""Map features to units.
 

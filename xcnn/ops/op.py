@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Generic, ParamSpec
 
 from xcnn.backend import find_kernel, plugin_of
 from xcnn.errors import DeviceMismatchError, DTypeError, Error, OptionError, ShapeError
+from xcnn.ops.precision import Format, current_format, in_precision, rounded
 from xcnn.types import Array
 
-__all__ = ["Op", "Saved"]
+__all__ = ["Op", "Product", "Saved"]
 
 P = ParamSpec("P")
 
@@ -31,12 +32,12 @@ class Saved:
         What dy must be like; it is not kept.
     """
 
-    __slots__ = ("_backward", "_device", "_dtype", "_given", "_plugin", "_shape", "_values")
+    __slots__ = ("_backward", "_device", "_dtype", "_plugin", "_shape", "_values", "given")
 
     def __init__(
         self, backward: Callable[..., Any] | None, values: Any, given: tuple[bool, ...], y: Any
     ) -> None:
-        self._backward, self._values, self._given = backward, values, given
+        self._backward, self._values, self.given = backward, values, given
         self._shape, self._dtype = y.shape, y.dtype
         self._plugin = plugin_of(y)
         self._device = self._plugin.device(y) if self._plugin.many_devices else None
@@ -83,9 +84,9 @@ class Saved:
             arguments without a gradient (labels, statistics).
         """
         if needs is None:
-            needs = self._given
-        elif len(needs) < len(self._given):
-            needs = needs + (False,) * (len(self._given) - len(needs))
+            needs = self.given
+        elif len(needs) < len(self.given):
+            needs = needs + (False,) * (len(self.given) - len(needs))
         if type(dy) is not float:  # of a loss, dy is 1.0
             self.check(dy)
         assert self._backward is not None
@@ -117,6 +118,7 @@ class Op(Generic[P]):
     """
 
     registry: ClassVar[dict[str, Op[...]]] = {}
+    product: ClassVar[bool] = False
 
     def __init__(self, forward: Callable[P, Any]) -> None:
         functools.update_wrapper(self, forward)
@@ -145,6 +147,8 @@ class Op(Generic[P]):
 
     def __call__(self, *arrays: P.args, **options: P.kwargs) -> tuple[Any, Saved]:
         """Return y and what `Saved.backward` needs."""
+        if self.product and (to := current_format()) is not None:
+            return self._rounded(to, *arrays, **options)
         if any([hasattr(value, "item") for value in options.values()]):  # NumPy's scalars would widen float32
             options = {
                 key: value.item() if hasattr(value, "item") else value for key, value in options.items()
@@ -166,12 +170,31 @@ class Op(Generic[P]):
             raise
         return y, Saved(self.backward, values, given, _first(y))
 
+    def _rounded(self, to: Format, x: Any, w: Any, /, *b: Any, **options: Any) -> tuple[Any, Saved]:
+        """Return the same of x and w rounded, and y rounded where results are kept so."""
+        with in_precision("float32"):
+            y, saved = self(rounded(x, to), rounded(w, to), *b, **options)
+        return (rounded(y, to) if to.stored else y), Saved(_rounded_gradient, (saved, to), saved.given, y)
+
     def __reduce__(self) -> str:
         """Return the name: an op is copied as a function is, to itself."""
         return self._forward.__qualname__
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+class Product(Op[P]):
+    """An op that sums products of x and w: a model's precision is that of its products."""
+
+    product = True
+
+
+def _rounded_gradient(dy: Any, values: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    """Return the gradients of the rounded dy; those of parameters stay as they are summed."""
+    saved, to = values
+    dx, *others = saved.backward(rounded(dy, to), needs)
+    return (rounded(dx, to) if to.stored and dx is not None else dx), *others
 
 
 def _first(y: Any, /) -> Any:

@@ -155,22 +155,21 @@ def avg_pool2d(
     """
     xp = array_namespace(x)
     out, grown = _grow(x, size, stride, padding, (1, 1), ceil)
-    counts = [
-        _count(h, o, k, s, p if count_include_pad else (0, 0), p[0])
+    rows, columns = (
+        _count(x, h, o, k, s, p if count_include_pad else (0, 0), p[0])
         for h, o, k, s, p in zip(x.shape[2:], out, size, stride, padding, strict=True)
-    ]
-    share = xp.asarray(
-        [[1.0 / (r * c) for c in counts[1]] for r in counts[0]], dtype=x.dtype, device=device_of(x)
     )
+    share = 1.0 / (xp.expand_dims(rows, axis=1) * columns)
     x = pad(x, grown)
     y = xp.sum(windows(x, out, size, stride), axis=2) * share
     return y, (share, x.shape, grown, (size, stride))
 
 
-def _count(h: int, out: int, size: int, stride: int, padding: Pair, shift: int) -> list[int]:
+def _count(x: Array, h: int, out: int, size: int, stride: int, padding: Pair, shift: int) -> Any:
     """Return how many rows (or columns) of the image and of the counted padding each window holds."""
-    starts = [i * stride - shift for i in range(out)]
-    return [min(start + size, h + padding[1]) - max(start, -padding[0]) for start in starts]
+    xp = array_namespace(x)
+    starts = xp.arange(out, dtype=x.dtype, device=device_of(x)) * stride - shift
+    return xp.minimum(starts + size, h + padding[1]) - xp.maximum(starts, -padding[0])
 
 
 @avg_pool2d.gradient

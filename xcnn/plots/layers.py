@@ -135,7 +135,7 @@ def outputs_of(model: Any, x: Any) -> list[tuple[Layer, np.ndarray]]:
         if id(layer) not in parts and type(layer) not in _HANDED_ON:
             found.append((layer, model.backend.to_numpy(y)))
 
-    with readable(), watch(look):
+    with readable(), watch(look), model.active():
         model.layers.forward(model.accept(x))
     return found
 

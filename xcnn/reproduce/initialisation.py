@@ -99,7 +99,7 @@ def _dead(model: Model, x: Any) -> tuple[float, float]:
         if when == "forward" and isinstance(layer, Conv2D):
             highest.append(np.asarray(model.backend.to_numpy(y)).max(axis=(0, 2, 3)))
 
-    with readable(), watch(see):
+    with readable(), watch(see), model.active():
         outputs, _ = model.layers.forward(model.accept(x))
     top = np.concatenate(highest)
     _, counts = np.unique(np.asarray(model.backend.to_numpy(outputs)), axis=0, return_counts=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from xcnn import metrics as metrics_
+from xcnn.backend import move
 from xcnn.callbacks import Callback, EachEpoch
 from xcnn.data import Loader, split
 from xcnn.data.rows import count, from_list, in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, OptionError
+from xcnn.labels import look
 from xcnn.layers.geometry import integer
 from xcnn.schedules import Schedule
 from xcnn.training.evaluate import evaluate, threshold_of
@@ -19,6 +23,8 @@ from xcnn.training.progress import Progress
 from xcnn.training.trainer import Trainer
 
 __all__ = ["fit"]
+
+_PLAIN = [np.dtype(name) for name in ("uint8", "int32", "int64", "float32", "float64")]  # of every library
 
 
 def fit(
@@ -105,6 +111,7 @@ def fit(
         if isinstance(validation, float):
             train, validation = split(x, y, validation, seed=seed)
             x, y = train.x, train.y
+        x, y = _resident(model, x, y, augment)
         loader = Loader(x, y, batch_size=batch_size, shuffle=shuffle, seed=seed, augment=augment)
     if hasattr(validation, "x"):
         validation = validation.x, validation.y
@@ -129,6 +136,7 @@ def fit(
         held_x, held_y = validation
         _check(model, held_x)
         trainer.loss.check(held_y, held_x.shape[0], model.output_shape)
+        validation = _resident(model, held_x, held_y)
     checked = _check_labels(trainer, loader)
     history = History()
     for hook in hooks:
@@ -189,6 +197,24 @@ def _check_labels(trainer: Trainer, loader: Loader) -> bool:
     return loader.augment is None  # which may drop images
 
 
+def _resident(model: Any, x: Any, y: Any, augment: Any = None) -> tuple[Any, Any]:
+    """Return images and labels on the model's device if they fit there, and may be augmented there."""
+    backend = model.backend
+    if not all(isinstance(a, np.ndarray) and in_memory(a) and a.dtype in _PLAIN for a in (x, y)):
+        return x, y
+    if x.nbytes + y.nbytes > backend.room() or not (augment is None or getattr(augment, "array_api", False)):
+        return x, y
+    return move(x, backend), move(y, backend)
+
+
+def _look(batches: Iterator[Any], loss: Any, output_shape: tuple[int, ...]) -> Iterator[Any]:
+    """Yield batches whose labels fit, as far as the host can see."""
+    for x, y in batches:
+        labels = from_list(y)
+        look(labels, count(x), output_shape, loss)
+        yield x, labels
+
+
 def _epoch(
     trainer: Trainer, loader: Loader, epoch: int, meter: Meter, bar: Progress, hooks: Any, checked: bool
 ) -> None:
@@ -198,12 +224,9 @@ def _epoch(
         hook.on_epoch_begin(trainer, epoch)
     meter.reset()
     bar.begin(epoch)
-    for x, y in loader.epoch(epoch):
-        x = model.accept(x)
-        if checked:
-            y = loss.place(y, model.backend, model.dtype)
-        else:
-            y = loss.accept(y, x.shape[0], model.output_shape, model.backend, model.dtype)
+    batches = loader.epoch(epoch)
+    for x, y in model.backend.feed(batches if checked else _look(batches, loss, model.output_shape)):
+        x, y = model.accept(x), loss.place(y, model.backend, model.dtype)
         value, z = trainer.advance(x, y)
         meter.add(value, z, x, y)
         bar.advance(x.shape[0])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from array_api_compat import array_namespace
-
 from xcnn import optim
 from xcnn.optimizer import Optimizer
-from xcnn.state import State
+from xcnn.state import State, join
 
 __all__ = ["Segment", "find_segments", "only_trained", "update_segments"]
 
@@ -30,6 +28,48 @@ class Segment(NamedTuple):
     stop: int
     optimizer: Optimizer | None
     weights: bool
+
+    def scalars(self, t: int, scale: float, /) -> tuple[float, ...]:
+        """Return what `apply` needs at step t.
+
+        Parameters
+        ----------
+        t, scale
+            See `Optimizer.scalars`.
+
+        Returns
+        -------
+        tuple of float
+            The optimizer's; then, where weights decay, what they are multiplied by: on the host, in float64.
+        """
+        optimizer = self.optimizer
+        if optimizer is None:
+            return ()
+        scalars = optimizer.scalars(t, scale)
+        if not (self.weights and optimizer.weight_decay):
+            return scalars
+        return *scalars, 1.0 - scalars[0] * optimizer.weight_decay
+
+    def apply(self, w: Any, dw: Any, slots: tuple[Any, ...], scalars: Any, /) -> Any:
+        """Return the new values and slots of this stretch.
+
+        Parameters
+        ----------
+        w, dw, slots
+            See `Optimizer.update`.
+        scalars : tuple of float, or of array ()
+            From `scalars`.
+
+        Returns
+        -------
+        (array, tuple of array)
+            See `Optimizer.apply`.
+        """
+        optimizer, decay = self.optimizer, None
+        assert optimizer is not None
+        if self.weights and optimizer.weight_decay:
+            scalars, decay = scalars[:-1], scalars[-1]
+        return optimizer.apply(w, dw, slots, scalars, self.weights, decay)
 
 
 def find_segments(state: State, default: Optimizer, /) -> list[Segment]:
@@ -77,8 +117,7 @@ def only_trained(segments: list[Segment], dw: Any, /) -> Any:
     """
     if all(s.optimizer for s in segments):
         return dw
-    xp = array_namespace(dw)
-    return xp.concat([dw[s.start : s.stop] * (1.0 if s.optimizer else 0.0) for s in segments])
+    return join([dw[s.start : s.stop] * (1.0 if s.optimizer else 0.0) for s in segments])
 
 
 def update_segments(segments: list[Segment], w: Any, dw: Any, slots: tuple[Any, ...], scalars: Any, /) -> Any:
@@ -93,7 +132,7 @@ def update_segments(segments: list[Segment], w: Any, dw: Any, slots: tuple[Any, 
     slots : tuple of array (size,)
         As many as any optimizer needs.
     scalars : sequence
-        Of each segment's optimizer.
+        From `Segment.scalars`, of each.
 
     Returns
     -------
@@ -103,16 +142,16 @@ def update_segments(segments: list[Segment], w: Any, dw: Any, slots: tuple[Any, 
         New slots.
     """
     if len(segments) == 1 and segments[0].optimizer is not None:
-        return segments[0].optimizer.apply(w, dw, slots, scalars[0], segments[0].weights)
+        return segments[0].apply(w, dw, slots, scalars[0])
     new = []
-    for (start, stop, optimizer, weights), given in zip(segments, scalars, strict=True):
+    for segment, given in zip(segments, scalars, strict=True):
+        start, stop, optimizer, _ = segment
         v, old = w[start:stop], [a[start:stop] for a in slots]
         if optimizer is None:
             new.append((v, *old))
             continue
         count = optimizer.slots
-        v, own = optimizer.apply(v, dw[start:stop], tuple(old[:count]), given, weights)
+        v, own = segment.apply(v, dw[start:stop], tuple(old[:count]), given)
         new.append((v, *own, *old[count:]))
-    xp = array_namespace(w)
-    values, *rest = [xp.concat(parts) for parts in zip(*new, strict=True)] if new else [w, *slots]
+    values, *rest = [join(parts) for parts in zip(*new, strict=True)] if new else [w, *slots]
     return values, tuple(rest)

@@ -12,12 +12,13 @@ from array_api_compat import array_namespace
 from xcnn import losses, optim, schedules
 from xcnn.backend import find_kernel, is_readable
 from xcnn.errors import Error, OptionError
-from xcnn.layer import Pass
+from xcnn.layer import Pass, is_watched
 from xcnn.layers.geometry import integer
 from xcnn.optimizer import Optimizer
 from xcnn.random import seed_key
 from xcnn.state import Arrays
-from xcnn.training.nonfinite import all_finite
+from xcnn.training.nonfinite import all_finite, keep, settle
+from xcnn.training.scaling import LEAST, first_scaling, next_scaling
 from xcnn.training.segments import find_segments, only_trained, update_segments
 
 __all__ = ["Trainer"]
@@ -79,10 +80,13 @@ class Trainer:
         state = model.state
         self.segments = find_segments(state, self.optimizer)
         slots = max((s.optimizer.slots for s in self.segments if s.optimizer), default=0)
-        zeros = array_namespace(state.arrays.values).zeros_like
-        state.arrays = state.arrays._replace(slots=tuple([zeros(state.arrays.values) for _ in range(slots)]))
+        values = state.arrays.values
+        with model.backend.active():
+            zeros = tuple([array_namespace(values).zeros_like(values) for _ in range(slots)])
+        state.arrays = state.arrays._replace(slots=zeros, scaling=())
         self._token = state.token = object()
-        self._captured: tuple[Any, Callable[..., Any]] = None, self.pure_step
+        self._flat: Any = None  # that of the model when it was looked at
+        self._captured: Callable[..., Any] | None = None
 
     @property
     def scale(self) -> float:
@@ -134,43 +138,50 @@ class Trainer:
         z : array
             What the loss was computed on.
         """
-        state, scale = self.model.state, self.scale
+        model, state, scale = self.model, self.model.state, self.scale
         if state.token is not self._token:
             msg = "another trainer, or fit, took over the model and its optimizer state; needed a new Trainer"
             raise Error(msg, where="Trainer")
+        if model.flat is not self._flat:
+            self._look()
         self.learning_rate = self.optimizer.lr * scale
         self.t += 1
-        scalars = self.t, [s.optimizer.scalars(self.t, scale) if s.optimizer else () for s in self.segments]
-        before = state.arrays
+        scalars = self.t, [segment.scalars(self.t, scale) for segment in self.segments]
+        captured = self._captured
+        run = self.pure_step if captured is None or is_readable() or is_watched() else captured
+        before = state.held
         try:
-            state.arrays, loss, z = self._runner()(before, x, y, scalars)
+            with model.backend.active():
+                state.held, loss, z = run(before, x, y, scalars)
         except BaseException:  # Ctrl-C too: no half step stays
-            state.arrays = before
+            state.held = before
             state.drop_gradient()
             raise
         return loss, z
 
-    def _runner(self) -> Callable[..., Any]:
-        """Return the step, as the model's backend replays it where it can."""
-        backend = self.model.backend
-        capture = type(backend).capture
-        if capture is None or is_readable():
-            return self.pure_step
-        if self._captured[0] is not backend:
-            self._captured = backend, capture(self.pure_step)
-        return self._captured[1]
+    def _look(self) -> None:
+        """See what the model's precision needs and its backend offers: the model is new, or was moved."""
+        model, state = self.model, self.model.state
+        self._flat = model.flat
+        if bool(state.arrays.scaling) != (model.precision == "float16"):
+            scaling = first_scaling(model.precision, model.backend)
+            state.arrays = state.arrays._replace(scaling=scaling)
+        capture = type(model.backend).capture
+        self._captured = None if capture is None else capture(self.pure_step)
 
-    def pure_step(self, arrays: Arrays, x: Any, y: Any, scalars: Any, /) -> tuple[Arrays, Any, Any]:
+    def pure_step(self, arrays: Any, x: Any, y: Any, scalars: Any, /) -> tuple[Arrays, Any, Any]:
         """Return the arrays after one step, the loss and the outputs: a function of its arguments alone.
+
+        No value of an array on a device is read.
 
         Parameters
         ----------
-        arrays : Arrays
-            Before the step.
+        arrays : Arrays or object
+            Before the step; see `State.held`.
         x, y : array
             A batch on the model's backend.
         scalars : (t, per segment)
-            The step's number and what the optimizers need for it.
+            The step's number and what the optimizers need for it, numbers or arrays ().
 
         Returns
         -------
@@ -182,37 +193,45 @@ class Trainer:
             What the loss was computed on.
         """
         model, state = self.model, self.model.state
-        state.arrays = arrays
+        state.held = arrays
+        old = state.arrays
         state.drop_gradient()  # of passes made by hand
         t, scalars = scalars
         head, probabilities = model.head(self.loss)
         z, saved = head.forward(x, train=Pass(self.seed, t))
         loss, of_loss = self.loss(z, y, probabilities=probabilities)
-        head.backward(of_loss.backward(1.0)[0], saved, need_dx=False)
-        arrays, loss = self._update(arrays, state.arrays.buffers, state.take_gradient(), loss, scalars)
+        dz = of_loss.backward(1.0)[0]
+        head.backward(dz * old.scaling[0] if old.scaling else dz, saved, need_dx=False)
+        arrays, loss = self._update(old, state.arrays.buffers, state.take_gradient(), loss, scalars)
         return arrays, loss, z
 
     def _update(self, old: Arrays, buffers: Any, dw: Any, loss: Any, scalars: Any) -> tuple[Arrays, Any]:
         """Return the arrays after the update, and the loss; the old ones and NaN if it isn't finite."""
         backend = self.model.backend
-        fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw)
-        if backend.host and not (fine and math.isfinite(loss)):  # a device would have to wait
-            return old, loss * math.nan
+        if old.scaling:
+            dw = dw / old.scaling[0]
+        if backend.host:
+            fine = (find_kernel("all_finite", type(backend)) or all_finite)(dw)
+            if not (fine and math.isfinite(loss)):
+                return self._skip(old, loss)
+            scaling = next_scaling(old.scaling, backend.asarray(True)) if old.scaling else ()
+        else:  # a device would have to wait
+            taken, loss, scaling = (find_kernel("settle", type(backend)) or settle)(dw, loss, old.scaling)
         if self.optimizer.clip_norm is not None or self.optimizer.clip_value is not None:
             dw = self.optimizer.clip(only_trained(self.segments, dw))
         values, slots = update_segments(self.segments, old.values, dw, old.slots, scalars)
-        new = Arrays(values, slots, buffers)
-        if backend.host:
-            return new, loss
-        xp = array_namespace(dw)
-        fine = fine & xp.isfinite(loss)
+        if not backend.host:
+            choose = find_kernel("keep", type(backend)) or keep
+            new, before = (values, *slots, *buffers), (old.values, *old.slots, *old.buffers)
+            values, *rest = choose(taken, new, before)
+            slots, buffers = tuple(rest[: len(slots)]), tuple(rest[len(slots) :])
+        return Arrays(values, slots, buffers, scaling), loss
 
-        def choose(a: Any, b: Any) -> Any:
-            return tuple([xp.where(fine, *pair) for pair in zip(a, b, strict=True)])
-
-        (values,) = choose((new.values,), (old.values,))
-        arrays = Arrays(values, choose(new.slots, old.slots), choose(new.buffers, old.buffers))
-        return arrays, xp.where(fine, loss, loss * math.nan)
+    def _skip(self, old: Arrays, loss: Any) -> tuple[Arrays, Any]:
+        """Return the arrays of a step that overflowed, and NaN unless a smaller scale may help."""
+        if old.scaling and math.isfinite(loss) and float(old.scaling[0]) > LEAST:
+            return old._replace(scaling=next_scaling(old.scaling, self.model.backend.asarray(False))), loss
+        return old, loss * math.nan
 
     def penalty(self) -> float:
         """Return what the penalties l1 and l2 amount to now.
@@ -223,8 +242,9 @@ class Trainer:
             Reported apart from the loss.
         """
         values = self.model.state.arrays.values
-        return sum(
-            float(s.optimizer.penalty(values[s.start : s.stop]))
-            for s in self.segments
-            if s.optimizer and s.weights
-        )
+        with self.model.backend.active():
+            return sum(
+                float(s.optimizer.penalty(values[s.start : s.stop]))
+                for s in self.segments
+                if s.optimizer and s.weights
+            )
