@@ -1,0 +1,1 @@
+"""No random numbers: xcnn draws its own."""
