@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias, Union
 
-__all__ = ["NETS", "Conv", "Dense", "GlobalPool", "Net", "Part", "Parts", "Pool", "Residual", "normed"]
+__all__ = [
+    "LARGE",
+    "NETS",
+    "Conv",
+    "Dense",
+    "GlobalPool",
+    "Net",
+    "Part",
+    "Parts",
+    "Pool",
+    "Residual",
+    "normed",
+]
 
 DIGIT = (1, 28, 28)  # channels, rows, columns
 PHOTO = (3, 32, 32)
@@ -141,5 +153,19 @@ NETS: dict[str, Net] = {
             *(*_separable(128, 256, 2), *_separable(256, 256, 1)),
             *(GlobalPool(), Dense(10)),
         ),
+    ),
+}
+
+LARGE: dict[str, Net] = {  # for GPUs
+    "ResNet-18": Net(
+        PHOTO,
+        (
+            *(_conv(64), _block(64, 64, 1), _block(64, 64, 1)),
+            *(_block(64, 128, 2), _block(128, 128, 1)),
+            *(_block(128, 256, 2), _block(256, 256, 1)),
+            *(_block(256, 512, 2), _block(512, 512, 1)),
+            *(GlobalPool(), Dense(10)),
+        ),
+        batch=128,
     ),
 }

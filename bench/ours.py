@@ -1,4 +1,4 @@
-"""The nets in xcnn, on NumPy."""
+"""The nets in xcnn."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _conv(part: nets.Conv) -> list[Layer]:
     return [*found, ReLU()] if part.activation == "relu" else found
 
 
-def build(net: nets.Net, size: int, /) -> Side:
+def build(net: nets.Net, size: int, /, *, backend: str = "numpy", precision: str = "float32") -> Side:
     """Return a net ready to run.
 
     Parameters
@@ -70,14 +70,19 @@ def build(net: nets.Net, size: int, /) -> Side:
         Of `nets.NETS`.
     size : int
         Images in the batch.
+    backend : str
+        Where it runs, and where the batch lies.
+    precision : str
+        See `xcnn.Model`.
 
     Returns
     -------
     Side
         Its training step and prediction.
     """
-    x, y = batch(net, size)
-    model = xcnn.Model(layers(net.parts), input_shape=net.image, backend="numpy")
+    home = xcnn.get_backend(backend)
+    x, y = map(home.asarray, batch(net, size))
+    model = xcnn.Model(layers(net.parts), input_shape=net.image, backend=home, precision=precision)
     trainer = xcnn.Trainer(model, optimizer=xcnn.optim.Adam(RATE), loss="cross_entropy")
     start = model.state.arrays  # nothing writes into these arrays: a step replaces them
 
@@ -88,5 +93,6 @@ def build(net: nets.Net, size: int, /) -> Side:
         step=lambda: trainer.step(x, y),
         predict=lambda: model.predict(x, batch_size=size),
         reset=reset,
-        weights=[p.value for p in model.parameters().values()],
+        weights=[home.to_numpy(p.value) for p in model.parameters().values()],
+        host=home.to_numpy,
     )
