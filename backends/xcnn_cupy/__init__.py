@@ -40,7 +40,7 @@ class Backend(backend.Backend):
                 raise RuntimeError("no CUDA-capable device is detected")
             import array_api_compat.cupy as xp
         if int(device or 0) >= found:
-            msg = f"GPU {device} asked for; {found} found"
+            msg = f"GPU {device} asked for; needed one from 0 to {found - 1}"
             raise BackendError(msg, where="backend 'cupy'")
         from xcnn_cupy import devices
 

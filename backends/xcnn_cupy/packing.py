@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 
 from xcnn_cupy.layout import empty
-from xcnn_cupy.source import BLOCK, kind_of, launch
+from xcnn_cupy.source import BLOCK, launch
 
 __all__ = ["Entry", "Packed", "Packing"]
 
@@ -96,8 +96,8 @@ class Packing:
         """The pieces, on the device from the first use on: a captured graph reads them there."""
         return cupy.asarray(np.asarray(self._rows, np.int64))
 
-    def _room(self, kind: str) -> Packed:
-        kernels = empty((max(self.sizes["kernel"], 1),), kind)
+    def _room(self) -> Packed:
+        kernels = empty((max(self.sizes["kernel"], 1),), self.kind)
         vectors = empty((max(self.sizes["vector"], 1),), self.dtype)
         arrays = []
         for entry, start in zip(self.entries, self.starts, strict=True):
@@ -124,35 +124,28 @@ class Packing:
         Packed
             Fresh buffers.
         """
-        room, pieces = self._room(self.kind), len(self._rows)
+        room, pieces = self._room(), len(self._rows)
         to = room.kernels, room.vectors
         launch("pack", self.kind, "pack", pieces * BLOCK, values, *to, self._table, pieces)
         return room
 
-    def gradients(self, *, wide: bool = False) -> Packed:
+    def gradients(self) -> Packed:
         """Return arrays to write gradients into, for `unpack`.
-
-        Parameters
-        ----------
-        wide : bool
-            Whether gradients of kernels come in the state's dtype, not in the kind of kernels.
 
         Returns
         -------
         Packed
             Buffers whose numbers are not set.
         """
-        return self._room(self.dtype if wide else self.kind)
+        return self._room()
 
-    def unpack(self, gradients: Packed, /, factor: Any = None) -> list[tuple[int, int, Any]]:
+    def unpack(self, gradients: Packed, /) -> list[tuple[int, int, Any]]:
         """Return gradients as the state takes them.
 
         Parameters
         ----------
         gradients : Packed
             From `gradients`, written.
-        factor : array or None
-            A number of the state's dtype to multiply all by, of no axes.
 
         Returns
         -------
@@ -160,9 +153,8 @@ class Packing:
             For each of `stretches`, in the state's dtype.
         """
         flat = empty((sum(stop - start for start, stop in self.stretches),), self.dtype)
-        name, pieces = "unpack" if kind_of(gradients.kernels) == self.kind else "unpack_wide", len(self._rows)
-        given = gradients.kernels, gradients.vectors
-        launch("pack", self.kind, name, pieces * BLOCK, *given, flat, factor, self._table, pieces)
+        given, pieces = (gradients.kernels, gradients.vectors), len(self._rows)
+        launch("pack", self.kind, "unpack", pieces * BLOCK, *given, flat, self._table, pieces)
         if len(self.stretches) == 1:
             return [(*self.stretches[0], flat)]
         found, at = [], 0

@@ -39,25 +39,12 @@ KERNEL pack(const REAL* values, T* kernels, REAL* vectors, const index_t* table,
     }
 }
 
-template <typename FROM>
-DEVICE void unpack_all(const FROM* kernels, const REAL* vectors, REAL* gradient, const REAL* factor,
-                       const index_t* table, index_t pieces) {
-    const REAL scale = factor ? *factor : 1;
+KERNEL unpack(const T* kernels, const REAL* vectors, REAL* gradient, const index_t* table, index_t pieces) {
     for (index_t p = blockIdx.x; p < pieces; p += gridDim.x) {
         const Piece a = piece(table, p, GRADIENT);
         for (word_t i = a.from + threadIdx.x; i < a.stop; i += blockDim.x) {
             const index_t from = a.packed + channels_first(i, a.taps, a.channels);  // the way back
-            gradient[a.flat + i] = scale * (a.vector ? vectors[from] : value(kernels[from]));
+            gradient[a.flat + i] = a.vector ? vectors[from] : value(kernels[from]);
         }
     }
-}
-
-KERNEL unpack(const T* kernels, const REAL* vectors, REAL* gradient, const REAL* factor, const index_t* table,
-              index_t pieces) {
-    unpack_all(kernels, vectors, gradient, factor, table, pieces);
-}
-
-KERNEL unpack_wide(const REAL* kernels, const REAL* vectors, REAL* gradient, const REAL* factor,
-                   const index_t* table, index_t pieces) {
-    unpack_all(kernels, vectors, gradient, factor, table, pieces);
 }
