@@ -51,9 +51,10 @@ class Backend:
         Whether arrays of the library may live on different devices.
     kernels : mapping
         Replacements by op name (`Kernel`), by optimizer class name, and of functions: ``all_finite``,
-        ``settle`` and ``keep`` of `xcnn.training.nonfinite`; ``philox`` of `xcnn.random` for an array of
-        first words; ``scale_bytes(x, dtype)``, which divides bytes by 255; ``augmented(images, index,
-        augment, *, seed, epoch)``, a loader's batch taken from all images, or ``NotImplemented``.
+        ``settle`` and ``keep`` of `xcnn.training.nonfinite`; ``update_segments`` of
+        `xcnn.training.segments`, or ``NotImplemented``; ``philox`` of `xcnn.random` for an array of first
+        words; ``scale_bytes(x, dtype)``, which divides bytes by 255; ``augmented(images, index, augment, *,
+        seed, epoch)``, a loader's batch taken from all images, or ``NotImplemented``.
     compile_run : callable or None
         ``compile_run(leaves, *, dtype, need_dx) -> (layer, taken) | None``: one layer that does the work of
         the first `taken` leaves.

@@ -27,6 +27,7 @@ PLACES: dict[str, str] = {
     "RMSprop": "updates:rmsprop",
     "Adam": "updates:adam",
     "AdamW": "updates:adam",
+    "update_segments": "updates:update_segments",
     "settle": "updates:settle",
     "keep": "updates:keep",
     "scale_bytes": "inputs:scale_bytes",

@@ -7,14 +7,14 @@ read on the host.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 
 from xcnn.errors import ShapeError
 from xcnn_cupy.source import BLOCK, kind_of, launch
 
-__all__ = ["adagrad", "adam", "copy_all", "keep", "rmsprop", "settle", "sgd"]
+__all__ = ["adagrad", "adam", "copy_all", "keep", "rmsprop", "settle", "sgd", "update_segments"]
 
 _TOGETHER = 8  # arrays that one launch copies
 _FLAGS = 1024  # blocks that look for what is not finite
@@ -26,37 +26,84 @@ def _scalar(a: Any) -> tuple[Any, Any]:
     return (a, None) if isinstance(a, (int, float)) else (0.0, a)
 
 
-def _update(name: str, w: Any, dw: Any, slots: Any, *numbers: Any) -> tuple[Any, tuple[Any, ...]]:
+class Penalty(NamedTuple):
+    """What applies to weights alone, the first numbers of a vector: none of it by default.
+
+    Attributes
+    ----------
+    weights : int
+        How many there are.
+    l1, l2 : float
+        See `xcnn.optimizer.Optimizer`.
+    kept : float or array ()
+        What their decay leaves of them.
+    """
+
+    weights: int = 0
+    l1: float = 0.0
+    l2: float = 0.0
+    kept: Any = 1.0
+
+
+NONE = Penalty()
+
+
+def _update(
+    name: str, w: Any, dw: Any, slots: Any, penalty: Penalty, *numbers: Any
+) -> tuple[Any, tuple[Any, ...]]:
     old = [cupy.ascontiguousarray(a) for a in (w, dw, *slots)]
     new = [cupy.empty(w.shape, w.dtype) for _ in range(1 + len(slots))]
     if w.size:
-        launch("optimizer", kind_of(w), name, w.size, *old, *new, w.size, *numbers)
+        given = *penalty[:3], *_scalar(penalty.kept), *numbers
+        launch("optimizer", kind_of(w), name, w.size, *old, *new, w.size, *given)
     return new[0], tuple(new[1:])
 
 
-def sgd(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /) -> tuple[Any, tuple[Any, ...]]:
+def sgd(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /, penalty: Penalty = NONE) -> Any:
     """Return what `xcnn.optim.SGD.update` returns."""
     (lr,) = scalars
     if not self.momentum:
-        return _update("sgd", w, dw, (), *_scalar(lr))
-    return _update("momentum", w, dw, slots, *_scalar(lr), self.momentum, int(self.nesterov))
+        return _update("sgd", w, dw, (), penalty, *_scalar(lr))
+    return _update("momentum", w, dw, slots, penalty, *_scalar(lr), self.momentum, int(self.nesterov))
 
 
-def adagrad(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /) -> tuple[Any, tuple[Any, ...]]:
+def adagrad(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /, penalty: Penalty = NONE) -> Any:
     """Return what `xcnn.optim.Adagrad.update` returns."""
-    return _update("adagrad", w, dw, slots, *_scalar(scalars[0]), self.eps)
+    return _update("adagrad", w, dw, slots, penalty, *_scalar(scalars[0]), self.eps)
 
 
-def rmsprop(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /) -> tuple[Any, tuple[Any, ...]]:
+def rmsprop(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /, penalty: Penalty = NONE) -> Any:
     """Return what `xcnn.optim.RMSprop.update` returns."""
-    return _update("rmsprop", w, dw, slots, *_scalar(scalars[0]), self.alpha, 1 - self.alpha, self.eps)
+    constants = self.alpha, 1 - self.alpha, self.eps
+    return _update("rmsprop", w, dw, slots, penalty, *_scalar(scalars[0]), *constants)
 
 
-def adam(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /) -> tuple[Any, tuple[Any, ...]]:
+def adam(self: Any, w: Any, dw: Any, slots: Any, scalars: Any, /, penalty: Penalty = NONE) -> Any:
     """Return what `xcnn.optim.Adam.update` returns."""
     numbers = [part for a in scalars for part in _scalar(a)]
     constants = self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, self.eps
-    return _update("adam", w, dw, slots, *numbers, *constants)
+    return _update("adam", w, dw, slots, penalty, *numbers, *constants)
+
+
+UPDATES = {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adam}
+
+
+def update_segments(segments: Sequence[Any], w: Any, dw: Any, slots: Any, scalars: Any, /) -> Any:
+    """Return what `xcnn.training.segments.update_segments` returns, in one launch.
+
+    ``NotImplemented`` for layers with optimizers of their own, frozen ones, and optimizers of a user's.
+    """
+    optimizer: Any = segments[0].optimizer if segments else None
+    update = UPDATES.get(type(optimizer).__name__) if type(optimizer).__module__ == "xcnn.optim" else None
+    if update is None or any(s.optimizer != optimizer for s in segments) or optimizer.slots != len(slots):
+        return NotImplemented
+    weights = [s.weights for s in segments]
+    if weights != sorted(weights, reverse=True):
+        return NotImplemented
+    size, given, kept = max((s.stop for s in segments if s.weights), default=0), scalars[0], 1.0
+    if size and optimizer.weight_decay:
+        *given, kept = given
+    return update(optimizer, w, dw, slots, given, Penalty(size, optimizer.l1, optimizer.l2, kept))
 
 
 def _is_whole(a: Any) -> bool:

@@ -10,6 +10,7 @@ from xcnn import optim
 from xcnn.errors import ShapeError
 from xcnn.training import nonfinite
 from xcnn.training.scaling import MOST, PATIENCE
+from xcnn.training.segments import Segment, update_segments
 
 cupy = device()
 
@@ -47,6 +48,69 @@ def test_an_update_is_that_of_the_optimizer(optimizer, on_device, dtype, n):
         check(one, other, dtype, "slot")
     for one, other in zip(old, before, strict=True):
         np.testing.assert_array_equal(get(one), other)
+
+
+PENALTIES = [
+    {},
+    {"l2": 0.3},
+    {"l1": 0.2, "l2": 0.1},
+    {"weight_decay": 0.5},
+    {"l1": 0.1, "l2": 0.2, "weight_decay": 0.3},
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adagrad, optim.RMSprop, optim.Adam, optim.AdamW])
+def test_weights_are_penalized_and_decay_in_the_same_launch(kind, penalty, on_device, dtype, monkeypatch):
+    optimizer, n = kind(0.1, **penalty), 1003
+    decays = any((optimizer.l1, optimizer.l2, optimizer.weight_decay))
+    segments = [Segment(0, 700, optimizer, True), Segment(700, n, optimizer, False)]
+    segments = segments if decays else [Segment(0, n, optimizer, False)]
+    rng = np.random.default_rng(0)
+    w, dw, *slots = (rng.normal(size=n) for _ in range(2 + optimizer.slots))
+    w[::10] = 0.0  # where l1 has no slope
+    slots = tuple(np.abs(a) for a in slots)
+    scalars = [segment.scalars(3, 0.5) for segment in segments]
+    want, want_slots = update_segments(segments, w, dw, slots, scalars)
+    given = [tuple(cupy.asarray(a, dtype) for a in part) for part in scalars] if on_device else scalars
+    launched = []
+    launch = updates.launch
+    monkeypatch.setattr(updates, "launch", lambda *a, **k: (launched.append(a[2]), launch(*a, **k)))
+    old = [put(a, dtype) for a in (w, dw, *slots)]
+    got, got_slots = update_segments(segments, old[0], old[1], tuple(old[2:]), given)
+    assert len(launched) == 1
+    for one, other in zip((got, *got_slots), (want, *want_slots), strict=True):
+        check(one, other, dtype)
+
+
+class Backwards(optim.SGD):
+    """A user's."""
+
+    def update(self, w, dw, slots, scalars, /):
+        return w + scalars[0] * dw, ()
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [Segment(0, 4, optim.SGD(0.5), False), Segment(4, 9, optim.SGD(0.25), False)],
+        [Segment(0, 4, None, False), Segment(4, 9, optim.SGD(0.5), False)],
+        [Segment(0, 9, Backwards(0.5), False)],
+    ],
+    ids=["two optimizers", "a frozen layer", "an optimizer of a user's"],
+)
+def test_what_is_not_updated_alike_is_updated_piece_by_piece(segments):
+    w, dw = np.arange(9.0), np.ones(9)
+    scalars = [segment.scalars(1, 1.0) for segment in segments]
+    want, _ = update_segments(segments, w, dw, (), scalars)
+    assert (
+        updates.update_segments(segments, put(w, "float64"), put(dw, "float64"), (), scalars)
+        is NotImplemented
+    )
+    got, _ = update_segments(segments, put(w, "float64"), put(dw, "float64"), (), scalars)
+    np.testing.assert_array_equal(get(got), want)
 
 
 def test_a_segment_in_the_middle_is_updated():

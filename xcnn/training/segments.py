@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from xcnn import optim
+from xcnn.backend import find_kernel, plugin_of
 from xcnn.optimizer import Optimizer
 from xcnn.state import State, join
 
@@ -141,6 +142,10 @@ def update_segments(segments: list[Segment], w: Any, dw: Any, slots: tuple[Any, 
     slots : tuple of array
         New slots.
     """
+    kernel = find_kernel("update_segments", plugin_of(w))
+    found = NotImplemented if kernel is None else kernel(segments, w, dw, slots, scalars)
+    if found is not NotImplemented:
+        return found
     if len(segments) == 1 and segments[0].optimizer is not None:
         return segments[0].apply(w, dw, slots, scalars[0])
     new = []

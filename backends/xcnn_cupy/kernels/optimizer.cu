@@ -4,51 +4,71 @@
 
 DEVICE REAL given(REAL a, const T* at) { return at ? value(*at) : a; }
 
-KERNEL sgd(const T* w, const T* dw, T* w2, index_t n, REAL lr, const T* lr_at) {
-    const REAL rate = given(lr, lr_at);
-    for (index_t i = first(); i < n; i += step()) put(w2 + i, value(w[i]) - rate * value(dw[i]));
+// What applies to weights alone, which come first: the penalties l1 and l2, and the factor of their decay.
+struct Pair {
+    REAL w, g;
+};
+
+DEVICE Pair penalized(REAL w, REAL g, bool weight, REAL l1, REAL l2, REAL kept) {
+    if (!weight) return {w, g};
+    g += l1 * (REAL)((w > 0) - (w < 0));
+    g += l2 * w;
+    return {w * kept, g};
 }
 
-KERNEL momentum(const T* w, const T* dw, const T* v, T* w2, T* v2, index_t n, REAL lr, const T* lr_at,
-                REAL mu, int ahead) {
-    const REAL rate = given(lr, lr_at);
+KERNEL sgd(const T* w, const T* dw, T* w2, index_t n, index_t weights, REAL l1, REAL l2, REAL decay,
+           const T* decay_at, REAL lr, const T* lr_at) {
+    const REAL rate = given(lr, lr_at), kept = given(decay, decay_at);
     for (index_t i = first(); i < n; i += step()) {
-        const REAL g = value(dw[i]), a = mu * value(v[i]) + g;
+        const Pair p = penalized(value(w[i]), value(dw[i]), i < weights, l1, l2, kept);
+        put(w2 + i, p.w - rate * p.g);
+    }
+}
+
+KERNEL momentum(const T* w, const T* dw, const T* v, T* w2, T* v2, index_t n, index_t weights, REAL l1, REAL l2,
+                REAL decay, const T* decay_at, REAL lr, const T* lr_at, REAL mu, int ahead) {
+    const REAL rate = given(lr, lr_at), kept = given(decay, decay_at);
+    for (index_t i = first(); i < n; i += step()) {
+        const Pair p = penalized(value(w[i]), value(dw[i]), i < weights, l1, l2, kept);
+        const REAL a = mu * value(v[i]) + p.g;
         put(v2 + i, a);
-        put(w2 + i, value(w[i]) - rate * (ahead ? g + mu * a : a));
+        put(w2 + i, p.w - rate * (ahead ? p.g + mu * a : a));
     }
 }
 
-KERNEL adagrad(const T* w, const T* dw, const T* s, T* w2, T* s2, index_t n, REAL lr, const T* lr_at,
-               REAL eps) {
-    const REAL rate = given(lr, lr_at);
+KERNEL adagrad(const T* w, const T* dw, const T* s, T* w2, T* s2, index_t n, index_t weights, REAL l1, REAL l2,
+               REAL decay, const T* decay_at, REAL lr, const T* lr_at, REAL eps) {
+    const REAL rate = given(lr, lr_at), kept = given(decay, decay_at);
     for (index_t i = first(); i < n; i += step()) {
-        const REAL g = value(dw[i]), a = value(s[i]) + g * g;
+        const Pair p = penalized(value(w[i]), value(dw[i]), i < weights, l1, l2, kept);
+        const REAL a = value(s[i]) + p.g * p.g;
         put(s2 + i, a);
-        put(w2 + i, value(w[i]) - rate * g / (sqrt(a) + eps));
+        put(w2 + i, p.w - rate * p.g / (sqrt(a) + eps));
     }
 }
 
-KERNEL rmsprop(const T* w, const T* dw, const T* s, T* w2, T* s2, index_t n, REAL lr, const T* lr_at,
-               REAL alpha, REAL rest, REAL eps) {
-    const REAL rate = given(lr, lr_at);
+KERNEL rmsprop(const T* w, const T* dw, const T* s, T* w2, T* s2, index_t n, index_t weights, REAL l1, REAL l2,
+               REAL decay, const T* decay_at, REAL lr, const T* lr_at, REAL alpha, REAL rest, REAL eps) {
+    const REAL rate = given(lr, lr_at), kept = given(decay, decay_at);
     for (index_t i = first(); i < n; i += step()) {
-        const REAL g = value(dw[i]), a = alpha * value(s[i]) + rest * g * g;
+        const Pair p = penalized(value(w[i]), value(dw[i]), i < weights, l1, l2, kept);
+        const REAL a = alpha * value(s[i]) + rest * p.g * p.g;
         put(s2 + i, a);
-        put(w2 + i, value(w[i]) - rate * g / (sqrt(a) + eps));
+        put(w2 + i, p.w - rate * p.g / (sqrt(a) + eps));
     }
 }
 
-KERNEL adam(const T* w, const T* dw, const T* m, const T* v, T* w2, T* m2, T* v2, index_t n, REAL lr,
-            const T* lr_at, REAL c1, const T* c1_at, REAL c2, const T* c2_at, REAL beta1, REAL rest1,
-            REAL beta2, REAL rest2, REAL eps) {
-    const REAL rate = given(lr, lr_at), whole1 = given(c1, c1_at), whole2 = given(c2, c2_at);
+KERNEL adam(const T* w, const T* dw, const T* m, const T* v, T* w2, T* m2, T* v2, index_t n, index_t weights,
+            REAL l1, REAL l2, REAL decay, const T* decay_at, REAL lr, const T* lr_at, REAL c1, const T* c1_at,
+            REAL c2, const T* c2_at, REAL beta1, REAL rest1, REAL beta2, REAL rest2, REAL eps) {
+    const REAL rate = given(lr, lr_at), kept = given(decay, decay_at);
+    const REAL whole1 = given(c1, c1_at), whole2 = given(c2, c2_at);
     for (index_t i = first(); i < n; i += step()) {
-        const REAL g = value(dw[i]);
-        const REAL a = beta1 * value(m[i]) + rest1 * g, b = beta2 * value(v[i]) + rest2 * g * g;
+        const Pair p = penalized(value(w[i]), value(dw[i]), i < weights, l1, l2, kept);
+        const REAL a = beta1 * value(m[i]) + rest1 * p.g, b = beta2 * value(v[i]) + rest2 * p.g * p.g;
         put(m2 + i, a);
         put(v2 + i, b);
-        put(w2 + i, value(w[i]) - rate * (a / whole1) / (sqrt(b / whole2) + eps));
+        put(w2 + i, p.w - rate * (a / whole1) / (sqrt(b / whole2) + eps));
     }
 }
 
