@@ -18,20 +18,16 @@ are from then on. With ``XCNN_CUDA_GRAPHS=0`` in the environment all do.
 
 from __future__ import annotations
 
-import functools
-import gc
 import inspect
-import os
-import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import cupy
 
+from xcnn_cupy.recording import Workspace, is_on, recording, say
 from xcnn_cupy.scalars import Scalars
 from xcnn_cupy.updates import copy_all
 
@@ -39,8 +35,6 @@ __all__ = ["Captured", "Held"]
 
 WARM = 2  # steps of a shape before it is recorded
 MOST = 4  # shapes that a trainer records
-
-_one = threading.Lock()  # one thread records at a time
 
 
 def flatten(arrays: Any) -> list[Any]:
@@ -103,23 +97,6 @@ class Held:
             graph.launch()
 
 
-class Workspace:
-    """Memory for a graph to work in, from the current device; freed when this object goes.
-
-    What is given back meanwhile is used again by what comes later in the recording: the graph runs in the
-    same order. CuPy would never free what is left in a pool that goes before it was emptied.
-    """
-
-    def __init__(self) -> None:
-        self._device, self._pool = cupy.cuda.Device(), cupy.cuda.MemoryPool()
-        self.malloc = self._pool.malloc
-
-    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not ends():  # else CUDA may be gone
-            with self._device:
-                self._pool.free_all_blocks()
-
-
 class Graph(NamedTuple):
     """A recorded step.
 
@@ -154,7 +131,7 @@ class Captured:
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self._step: Any = weakref.WeakMethod(step) if inspect.ismethod(step) else lambda: step
-        self._records = os.environ.get("XCNN_CUDA_GRAPHS", "1") != "0"
+        self._records = is_on()
         self._begin(None)
 
     def _begin(self, kinds: Any) -> None:
@@ -205,7 +182,7 @@ class Captured:
             self._graphs[key] = None
             if not any(self._graphs.values()):
                 self._buffers = None
-            _say(recorded)
+            say("training steps", recorded)
             return result
         return self._run(_read(arrays), x, y, scalars[0])
 
@@ -224,7 +201,7 @@ class Captured:
         x, y = cupy.empty_like(x), cupy.empty_like(y)
         workspace = Workspace()
         try:
-            with _recording(workspace) as recorded:
+            with recording(workspace) as recorded:
                 new, loss, z = self._run(given, x, y, self._scalars.t)
                 copy_all(buffers, flatten(new))
             return Graph(workspace, recorded[0], x, y, loss, z)
@@ -256,36 +233,3 @@ class Captured:
 def _read(arrays: Any) -> Any:
     """Return plain arrays."""
     return arrays.read() if isinstance(arrays, Held) else arrays
-
-
-@contextmanager
-def _recording(workspace: Workspace) -> Iterator[list[Any]]:
-    """Record what is launched inside the block into a graph, which the list yielded holds afterwards."""
-    stream, found = cupy.cuda.Stream(non_blocking=True), list[Any]()
-    with _one, _no_collection(), cupy.cuda.using_allocator(workspace.malloc), stream:
-        stream.begin_capture()
-        try:
-            yield found
-        except BaseException:
-            with suppress(Exception):  # it says again that the recording failed
-                stream.end_capture()
-            raise
-        found.append(stream.end_capture())
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector away: what it frees has nothing to do with the step."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
-@functools.cache
-def _say(reason: str) -> None:
-    """Say once why steps are not replayed."""
-    print(f"xcnn: training steps run uncaptured on cupy: {reason}", file=sys.stderr)

@@ -15,6 +15,7 @@ from xcnn_cupy import convolutions
 from xcnn_cupy.layout import to_nchw, to_nhwc
 from xcnn_cupy.lowering import image, lower
 from xcnn_cupy.packing import Entry, Packed, Packing
+from xcnn_cupy.serving import Serving
 from xcnn_cupy.stages import Chain, Job
 from xcnn_cupy.stages_linear import Convolution
 from xcnn_cupy.stages_pixel import Standardize
@@ -101,6 +102,7 @@ class Run(Layer):
         self.state: Any = _state(leaves)
         self.entering = dtype if isinstance(chain.stages[0], Standardize) else kind
         self._packed: tuple[Any, Any] = None, None  # in evaluation: of which values
+        self._serving = Serving()
 
     @property
     def label(self) -> str:
@@ -117,6 +119,8 @@ class Run(Layer):
             return self.leaves_.forward(x, train=train, hold=hold)
         weights = self._weights(arrays.values, training)
         job = Job(self.kind, weights, arrays.buffers, train if training else None, bool(hold))
+        if not training:
+            return self._serving(lambda x: self._predict(x, job), x, (weights, *arrays.buffers)), None
         y, saved = self.chain.forward(_enter(x, self.input_shape, self.entering), job)
         if job.moved:
             buffers = [job.moved.get(i, old) for i, old in enumerate(arrays.buffers)]
@@ -154,6 +158,10 @@ class Run(Layer):
         if not fleeting:
             self._packed = values, weights
         return weights
+
+    def _predict(self, x: Any, job: Job) -> Any:
+        y, _ = self.chain.forward(_enter(x, self.input_shape, self.entering), job)
+        return self._leave(y, self.output_shape)
 
     def _leave(self, y: Any, shape: tuple[int, ...]) -> Any:
         """Return y as layers take it."""

@@ -20,7 +20,7 @@ from xcnn.layers import BatchNorm2D, Conv2D, Dense, Dropout, Flatten
 
 cupy = device()
 
-from xcnn_cupy import capture, convolutions  # noqa: E402
+from xcnn_cupy import capture, convolutions, recording  # noqa: E402
 from xcnn_cupy.scalars import Scalars  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -53,7 +53,7 @@ def same(one, other):
 def captures(monkeypatch):
     """Bring the variable back that the tests set, and count the replays."""
     monkeypatch.setenv("XCNN_CUDA_GRAPHS", "1")
-    capture._say.cache_clear()
+    recording.say.cache_clear()
     replay = capture.Captured._replay
 
     def counted(self, *given):
