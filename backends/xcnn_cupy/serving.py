@@ -73,12 +73,13 @@ class Serving:
         cupy.ndarray
             A new array.
         """
-        if cupy.cuda.get_current_stream().is_capturing():
+        stream = cupy.cuda.get_current_stream()
+        if stream.is_capturing():
             return compute(x)
         with self._lock:
             if list(map(id, given)) != list(map(id, self._given)):
                 self._begin(given)
-            key = x.shape, x.strides
+            key = x.shape, x.strides, stream.ptr  # a graph that two streams launch would mix their batches
             graph = self._graphs.get(key)
             if graph is None and self._is_due(key):
                 graph = self._graphs[key] = self._record(compute, x)

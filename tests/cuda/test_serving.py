@@ -127,6 +127,18 @@ def test_threads_predict_side_by_side(replays):
     assert not wrong
 
 
+def test_each_stream_has_a_graph_of_its_own(replays):
+    model = full(backend="cupy")
+    want = often(model, X[:8])
+    with cupy.cuda.Stream():
+        found = [model.predict(X[:8]) for _ in range(serving.OFTEN)]
+        assert replays() == 3
+        found.append(model.predict(X[:8]))
+    assert replays() == 4
+    for y in found:
+        np.testing.assert_array_equal(y, want)
+
+
 def test_a_deep_copy_predicts_by_itself(replays):
     model = full(backend="cupy")
     want = often(model, X[:8])
