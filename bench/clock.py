@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["CHUNKS", "Timing", "interleave"]
+__all__ = ["CHUNKS", "Timing", "busy", "interleave"]
 
 CHUNKS = 7  # that a figure is the median of
 TRIES = 3 * CHUNKS  # before disturbed ones must do
@@ -71,7 +71,7 @@ def interleave(
         if all(len(medians) >= CHUNKS for medians in quiet.values()) or time.perf_counter() > end:
             break
         names = [*names[1:], names[0]]
-    told = _busy() is not None
+    told = busy() is not None
     found = {}
     for name in runs:
         good = quiet[name] or [median for _, median in sorted(disturbed[name])[:3]]
@@ -87,13 +87,13 @@ def _chunk(
     time.sleep(min(PAUSE, seconds))
     run()
     _calls(run, reset, min(WARM, seconds / CHUNKS), 0)
-    busy, own = _busy(), _own()
+    worked, own = busy(), _own()
     begin = time.perf_counter()
     times = _calls(run, reset, seconds / CHUNKS, seconds)
-    took, after = time.perf_counter() - begin, _busy()
-    if busy is None or after is None:
+    took, after = time.perf_counter() - begin, busy()
+    if worked is None or after is None:
         return statistics.median(times), None
-    others = (after - busy) - (_own() - own)
+    others = (after - worked) - (_own() - own)
     return statistics.median(times), others - max(2 * TICK, TOLERATED * took)
 
 
@@ -112,8 +112,14 @@ def _calls(run: Callable[[], object], reset: Callable[[], None], seconds: float,
     return times
 
 
-def _busy() -> float | None:
-    """Return the seconds that all processors have worked since the system started, or None."""
+def busy() -> float | None:
+    """Return the seconds that all processors have worked since the system started, or None.
+
+    Returns
+    -------
+    float or None
+        None where the system does not tell.
+    """
     try:
         first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
     except OSError:

@@ -42,7 +42,7 @@ FLOORS = (
         "xcnn.search",
     ),
     ("xcnn",),
-    ("xcnn.reproduce",),
+    ("xcnn.draw", "xcnn.reproduce"),
     ("xcnn.cli", "xcnn.__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
@@ -65,6 +65,7 @@ CORE = {"numpy", "numba", "llvmlite"} | {
     "safetensors",
 }
 APP = {"sklearn", "markdown_it", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
+DRAW = {"starlette", "uvicorn", "python_multipart", "anyio"}
 
 
 class Import(NamedTuple):
@@ -193,7 +194,7 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_xcnn_imports_no_array_library_and_no_backend():
-    allowed = CORE | APP | {"xcnn"} | sys.stdlib_module_names
+    allowed = CORE | APP | DRAW | {"xcnn"} | sys.stdlib_module_names
     wrong = [
         str(found)
         for found in IMPORTS
@@ -208,7 +209,16 @@ def test_only_the_command_line_and_deferred_imports_need_the_app_extra():
         for found in IMPORTS
         if _top(found.imported) in APP
         and not found.deferred
-        and not found.importer.startswith(("xcnn.cli", "xcnn.plots"))
+        and not found.importer.startswith(("xcnn.cli", "xcnn.draw", "xcnn.plots"))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_drawing_pad_needs_the_draw_extra():
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if _top(found.imported) in DRAW and not found.importer.startswith("xcnn.draw")
     ]
     assert not wrong, "\n".join(wrong)
 

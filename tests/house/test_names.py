@@ -356,6 +356,10 @@ def test_options_of_fit_and_evaluate_are_those_of_training():
     _check(xcnn.training.evaluate, "model, x, y, /, *, loss=None, metrics=None, batch_size=256")
 
 
+def test_occlusion_has_its_signature():
+    _check(xcnn.explain.occlusion, "model, x, /, *, size=None, stride=None, value=None, batch_size=256")
+
+
 def test_trainer_has_its_signature():
     _check(xcnn.Trainer, "model, *, optimizer=..., loss=...", more=True)
     _check(xcnn.Trainer.step, "x, y, /", method=True)

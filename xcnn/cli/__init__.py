@@ -1,4 +1,4 @@
-"""The command line: `xcnn train`, `search`, `test`, `predict`, `doctor`, `schema`."""
+"""The command line: `xcnn train`, `search`, `test`, `predict`, `draw`, `reproduce`, `doctor`, `schema`."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import typer
 import xcnn
 from xcnn.cli.console import DebugOption, commanded
 from xcnn.cli.doctor import doctor
+from xcnn.cli.draw import draw
 from xcnn.cli.evaluate import evaluate
 from xcnn.cli.predict import predict
 from xcnn.cli.reproduce import reproduce
@@ -69,6 +70,7 @@ _add(train, "train", "Train a model, and show what it learned.")
 _add(search, "search", "Train a model for each point of a grid, and keep the best.")
 _add(evaluate, "test", "Measure a model on the test images of a data set.")
 _add(predict, "predict", "Say what images show.")
+_add(draw, "draw", "Open a page to try models on by drawing.")
 _add(reproduce, "reproduce", "Run the experiments of five reports again.")
 _add(doctor, "doctor", "Say what works on this machine, and what mends what does not.")
 _add(schema, "schema", "Print the JSON Schema of a configuration, for editors.")

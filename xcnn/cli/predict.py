@@ -14,12 +14,11 @@ from xcnn.cli.console import BackendOption, DebugOption, commanded, complain, no
 from xcnn.cli.report import class_names, probabilities
 from xcnn.cli.runs import config_beside, find_model
 from xcnn.data import read_images
+from xcnn.data.strokes import has_light_ground, learned_light_on_dark
 from xcnn.errors import Error, OptionError, ShapeError
 from xcnn.model import Model
 
 __all__ = ["predict"]
-
-_LIGHT_ON_DARK = {"digits", "optdigits", "mnist", "fashion-mnist"}
 
 
 @commanded
@@ -71,7 +70,8 @@ def predict(
         found.append(image)
     if found:
         x = np.concatenate(seen)
-        if _learned_light_on_dark(loaded, path):
+        run = config_beside(path)
+        if learned_light_on_dark(loaded.input_shape, None if run is None else run.data):
             for image, pixels in zip(found, x, strict=True):
                 _remark(image, pixels, invert)
         _print(found, probabilities(loaded, x), names, min(top, len(names)), as_json)
@@ -89,16 +89,9 @@ def _read(model: Model, image: str, invert: bool) -> np.ndarray:
     return 255 - x if invert else x
 
 
-def _learned_light_on_dark(model: Model, path: Path) -> bool:
-    run = config_beside(path)
-    known = None if run is None else run.data.name in _LIGHT_ON_DARK
-    return model.input_shape in ((1, 8, 8), (1, 28, 28)) if known is None else known
-
-
 def _remark(image: str, pixels: np.ndarray, invert: bool) -> None:
     """Say so where the edge of an image is light though the model learned on dark ground."""
-    edge = np.concatenate([pixels[:, [0, -1], :].ravel(), pixels[:, :, [0, -1]].ravel()])
-    if edge.mean() > 127:
+    if has_light_ground(pixels):
         advice = "try it without --invert" if invert else "try --invert"
         note(f"note: {image}: the ground is light; this model learned light strokes on a dark one: {advice}")
 

@@ -28,7 +28,7 @@ from xcnn.ops.precision import check_precision
 from xcnn.summary import summarize
 from xcnn.training import History
 
-__all__ = ["default_config", "train"]
+__all__ = ["default_config", "learn", "train"]
 
 _MOST_IMAGES = 30_000  # that a run without a configuration looks at, all epochs together, but three epochs
 
@@ -93,30 +93,64 @@ def train(
         if config is not None and error.where.startswith("layers["):
             error.where = f"{config}: {error.where}"
         raise
-    make_folder(folder)
-    try:
-        done = _learn(run, model, images, folder)
-    except BaseException:
-        if [path.name for path in folder.iterdir()] == [CONFIG]:
-            shutil.rmtree(folder)  # nothing was learned
-        raise
+    done = learn(run, model, images, folder)
     report = measure(model, images.test)
     report.show()
     _write(done, report, folder)
 
 
-def default_config() -> RunConfig:
-    """Return the run of `xcnn train` without a configuration.
+def default_config(name: str = "digits", /) -> RunConfig:
+    """Return a run that comes with the commands.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist"}
+        What is learned; `xcnn train` without a configuration learns the digits.
 
     Returns
     -------
     RunConfig
-        A small network for digits.
+        A small network.
     """
     from xcnn.io.json_text import read_json
 
-    path: Any = files("xcnn.cli") / "digits.json"
-    return RunConfig.from_dict(read_json(path), where="digits.json")
+    path: Any = files("xcnn.cli") / f"{name}.json"
+    return RunConfig.from_dict(read_json(path), where=path.name)
+
+
+def learn(run: RunConfig, model: Model, images: DataSet, folder: Path, /) -> Run:
+    """Train a model and save it, with its history and the configuration, in a new folder.
+
+    Parameters
+    ----------
+    run : RunConfig
+        How.
+    model : Model
+        From ``run.build_model(images)``.
+    images : DataSet
+        From ``run.load_data()``.
+    folder : Path
+        Must be new; it goes again where nothing was learned.
+
+    Returns
+    -------
+    Run
+        What was done. Ctrl-C after the first epoch ends it early, and what was learned is kept.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be made.
+    KeyboardInterrupt
+        If nothing was learned before Ctrl-C.
+    """
+    make_folder(folder)
+    try:
+        return _learn(run, model, images, folder)
+    except BaseException:
+        if [path.name for path in folder.iterdir()] == [CONFIG]:
+            shutil.rmtree(folder)
+        raise
 
 
 def _other_data(spec: DataSpec, name: str) -> DataSpec:

@@ -1,6 +1,7 @@
 """Data sets, batches and augmentation."""
 
 from xcnn.data.augment import Compose, Cutout, RandomCrop, RandomFlip, RandomRotation, RandomShift
+from xcnn.data.centre import centre_strokes
 from xcnn.data.dataset import DataSet, Split
 from xcnn.data.idx import read_idx
 from xcnn.data.images import read_images
@@ -23,6 +24,7 @@ __all__ = [
     "Rows",
     "Split",
     "available",
+    "centre_strokes",
     "channel_statistics",
     "load",
     "read_idx",

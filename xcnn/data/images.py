@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
-import struct
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from xcnn.errors import DataError, Error, FileError, OptionError
 
-__all__ = ["SUFFIXES", "read_images"]
+__all__ = ["SUFFIXES", "decode_image", "read_images", "resize_image"]
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
 """Endings of the files in a folder that are taken for images."""
+
+_SCANS = 32  # of one JPEG file: each of a few bytes may cost as much time as a whole image
 
 _GREY = {"1", "L", "LA", "La"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
@@ -78,31 +81,137 @@ def read_images(
     return x
 
 
+def decode_image(
+    content: bytes,
+    /,
+    *,
+    grey: bool | None = None,
+    formats: Sequence[str] | None = None,
+    pixels: int | None = None,
+    side: int | None = None,
+    where: str = "the image",
+) -> np.ndarray:
+    """Decode the bytes of an image file, which nobody vouches for; of several frames, the first.
+
+    What its header states is held against the limits before any pixel is decoded, and whatever goes wrong is
+    one of xcnn's errors. See `read_images` for turned and transparent images.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    grey : bool, optional
+        Whether the image is made grey, or coloured; by default it stays what it is.
+    formats : sequence of str, optional
+        What may come, in Pillow's words ("PNG", "JPEG"); by default whatever Pillow knows.
+    pixels, side : int, optional
+        The largest product of height and width, and the largest of them.
+    where : str
+        What to call the image in errors.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (1, H, W) or (3, H, W), uint8.
+
+    Raises
+    ------
+    DataError
+        If the image is larger than allowed, or has other than 8 bits a channel.
+    Error
+        If Pillow is not installed.
+    FileError
+        If the bytes are no image of these formats, or not all of it.
+    """
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _SCANS:
+        msg = f"cannot be read as an image: a JPEG file of more than {_SCANS} scans"
+        raise FileError(msg, where=where)
+    return _pixels(_decode(io.BytesIO(content), where, grey, formats, pixels, side))
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int], /) -> np.ndarray:
+    """Resize an image (bilinear, averaging where it shrinks).
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (1, H, W) or (3, H, W), uint8.
+    size : tuple of int
+        The new height and width, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the new size; `image` itself where it has it already.
+    """
+    if image.shape[1:] == size:
+        return image
+    from PIL import Image
+
+    plane = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    return _pixels(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """Return a Pillow image, grey or coloured, as (C, H, W)."""
+    return np.asarray(image).reshape(*image.size[::-1], -1).transpose(2, 0, 1)
+
+
 def _read(path: str, size: tuple[int, int] | None, grey: bool | None) -> np.ndarray:
-    """Return one image as (C, H, W)."""
+    """Return one image file as (C, H, W)."""
+    x = _pixels(_decode(path, path, grey))
+    return x if size is None else resize_image(x, size)
+
+
+def _decode(
+    source: str | IO[bytes],
+    where: str,
+    grey: bool | None,
+    formats: Sequence[str] | None = None,
+    pixels: int | None = None,
+    side: int | None = None,
+) -> Any:
+    """Return a Pillow image of mode L or RGB, upright and opaque."""
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         msg = 'images are read by Pillow, which is not installed; needed: pip install "xcnn[app]"'
         raise Error(msg, where="read_images") from error
-    try:
-        with Image.open(path) as file:
-            image: Any = ImageOps.exif_transpose(file)
-        if image.mode in _GREY | _COLOUR:
-            if grey is None:
-                grey = image.mode in _GREY
-            if image.has_transparency_data:
-                ground = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(ground, image.convert("RGBA"))
-            image = image.convert("L" if grey else "RGB")
-            if size is not None:
-                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(*image.size[::-1], -1).transpose(2, 0, 1)
-    except (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        msg = f"cannot be read as an image: {error}"
-        raise FileError(msg, where=path) from error
+    # The filter names Pillow alone, so threads that leave the block in another order do no harm.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            with Image.open(source, formats=None if formats is None else tuple(formats)) as file:
+                _check_size(file.size, pixels, side, where)
+                image: Any = ImageOps.exif_transpose(file)
+            if image.mode in _GREY | _COLOUR:
+                if grey is None:
+                    grey = image.mode in _GREY
+                if image.has_transparency_data:
+                    ground = Image.new("RGBA", image.size, "white")
+                    image = Image.alpha_composite(ground, image.convert("RGBA"))
+                return image.convert("L" if grey else "RGB")
+        except Error:
+            raise
+        except UnidentifiedImageError as error:
+            known = ", ".join(formats or ("known format",))
+            raise FileError(f"cannot be read as an image: no {known}", where=where) from error
+        except Exception as error:  # broken files bring decoders to any: KeyError, zlib.error, ...
+            msg = f"cannot be read as an image: {str(error)[:200] or type(error).__name__}"
+            raise FileError(msg, where=where) from error
     msg = f"has pixels of Pillow's mode {image.mode!r}; needed 8 bits a channel, grey or coloured"
-    raise DataError(msg, where=path)
+    raise DataError(msg, where=where)
+
+
+def _check_size(size: tuple[int, int], pixels: int | None, side: int | None, where: str) -> None:
+    """Raise DataError if an image's header states more than is allowed."""
+    width, height = size
+    if side is not None and max(size) > side:
+        msg = f"has {height:,} x {width:,} pixels; needed at most {side:,} on each side"
+        raise DataError(msg, where=where)
+    if pixels is not None and width * height > pixels:
+        msg = f"has {height:,} x {width:,} pixels; needed at most {pixels:,} altogether"
+        raise DataError(msg, where=where)
 
 
 def _describe(image: np.ndarray) -> str:

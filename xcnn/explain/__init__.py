@@ -8,6 +8,7 @@ from xcnn.explain.affine import Affine, DenseUnit
 from xcnn.explain.conv import Convolution
 from xcnn.explain.explanation import Explanation, explanation
 from xcnn.explain.model import explain_layer, explain_model
+from xcnn.explain.occlusion import Occlusion, occlusion
 from xcnn.explain.overview import ModelExplanation
 from xcnn.explain.pointwise import Pointwise, Probability, Standardised
 from xcnn.explain.structure import Said
@@ -20,6 +21,7 @@ __all__ = [
     "DenseUnit",
     "Explanation",
     "ModelExplanation",
+    "Occlusion",
     "Pointwise",
     "Pooling",
     "Probability",
@@ -30,4 +32,5 @@ __all__ = [
     "explain_layer",
     "explain_model",
     "explanation",
+    "occlusion",
 ]

@@ -94,7 +94,7 @@ class Tracer(Layer):
     def _swapped(self, value: Any) -> Any:
         """Return what takes the place of an attribute: layers are traced, gradients go nowhere."""
         if isinstance(value, Layer):
-            return Tracer(value, self.open)
+            return type(self)(value, self.open)
         if isinstance(value, Parameter):
             apart, state = copy.copy(value), copy.copy(value.state)
             state.drop_gradient()
@@ -106,13 +106,37 @@ class Tracer(Layer):
             return {key: self._swapped(inner) for key, inner in value.items()}
         return value
 
+    @classmethod
+    def over(cls, layer: Layer, x: Any, /) -> Step:
+        """Return what `layer` did with `x`, forward alone.
+
+        Parameters
+        ----------
+        layer : Layer
+            A built one.
+        x : array (N, ...)
+            On its backend.
+
+        Returns
+        -------
+        Step
+            Its parts are the layers inside.
+        """
+        around = Step(layer, np.empty(0))
+        cls(layer, [around]).forward(x)
+        return around.parts[0]
+
+    def noted(self, a: Any, /) -> np.ndarray:
+        """Return what is noted of a layer's input or output (N, ...): the first image."""
+        return host(a)[0]
+
     def forward(self, x: Any, /, *, train: Any = False, hold: bool | None = None) -> tuple[Any, Any]:
         """Return y and what backward needs."""
-        step = Step(self.layer, host(x)[0], format=current_format())
+        step = Step(self.layer, self.noted(x), format=current_format())
         self.open.append(step)
         y, saved = self.twin.forward(x, train=train, hold=hold)
         self.open.pop()
-        step.y = host(y)[0]
+        step.y = self.noted(y)
         if self.open:
             self.open[-1].parts.append(step)
         return y, (step, saved)

@@ -15,6 +15,7 @@ from xcnn.explain import (
     DenseUnit,
     Explanation,
     ModelExplanation,
+    Occlusion,
     Pointwise,
     Pooling,
     Probability,
@@ -25,7 +26,7 @@ from xcnn.layers import Identity, Sequential
 from xcnn.plots.panels import bars, frame, image_of, matrix, picture, say
 from xcnn.plots.style import Saved, figure, finish, styled
 
-__all__ = ["explanation", "model_explanation", "png"]
+__all__ = ["covered", "explanation", "model_explanation", "png"]
 
 _WIDTH = 11.5  # inches
 _STRIPS = 16  # at most: half of them the first layers, half the last
@@ -101,6 +102,31 @@ def model_explanation(e: ModelExplanation, /, *, path: Saved = None) -> Figure:
         say(second, [e.answer])
     if strips:
         _draw(below, strips, heights)
+    return finish(made, path)
+
+
+@styled
+def covered(o: Occlusion, /, *, path: Saved = None) -> Figure:
+    """Draw a picture, and how much the answer falls where it is covered.
+
+    Parameters
+    ----------
+    o : Occlusion
+        From `xcnn.explain.occlusion`.
+    path : str or Path, optional
+        Where to save it; the ending says in which format.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two pictures; where the answer rises, the second is blue.
+    """
+    made = figure(5.6, 3.3)
+    first, second = made.subplots(1, 2)
+    made.suptitle(f"{o.target[0].upper()}{o.target[1:]}: {number(o.before)}", fontsize=11, fontweight="bold")
+    picture(first, image_of(o.image, 0), f"image {' × '.join(map(str, o.image.shape))}")
+    fall = f"how much it falls, {o.size} × {o.size} pixels covered"
+    picture(second, o.values, fall, amount=not np.any(o.values < 0))
     return finish(made, path)
 
 

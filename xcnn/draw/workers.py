@@ -1,0 +1,56 @@
+"""Threads that work while the server listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+__all__ = ["Workers", "quietly"]
+
+T = TypeVar("T")
+
+
+def quietly(work: Callable[..., T], /, *arguments: Any) -> T:
+    """Return ``work(*arguments)``; what overflows is the sender's affair, not the log's."""
+    with np.errstate(all="ignore"):
+        return work(*arguments)
+
+
+class Workers:
+    """A few threads for one kind of work, so that it waits for its like alone.
+
+    Parameters
+    ----------
+    name : str
+        Of the threads.
+    count : int
+        How many.
+    """
+
+    def __init__(self, name: str, count: int = 1) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=f"xcnn-{name}")
+
+    async def __call__(self, work: Callable[..., T], /, *arguments: Any) -> T:
+        """Return ``work(*arguments)``, done by one of the threads.
+
+        Parameters
+        ----------
+        work : callable
+            What to do.
+        *arguments : object
+            For it.
+
+        Returns
+        -------
+        object
+            What it returns.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, quietly, work, *arguments)
+
+    def close(self) -> None:
+        """Let what runs finish, and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
