@@ -103,6 +103,23 @@ def test_without_a_model_one_is_trained_once(xcnn_command, served, monkeypatch):
     assert "Learned for" not in shown
 
 
+def test_a_folder_of_a_training_that_was_cut_off_is_told(xcnn_command, served, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/draw-digits")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    shown = xcnn_command("draw", "--no-browser", "--port", 0, code=2).output
+    assert f"{folder}: holds no model.xcnn: a training was cut off" in shown
+
+
+def test_nothing_is_trained_for_a_port_that_is_taken(xcnn_command, served, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        shown = xcnn_command("draw", "--port", taken.getsockname()[1], "--no-browser", code=2).output
+    assert "learns" not in shown
+    assert not Path("runs").exists()
+
+
 def test_mnist_is_learned_where_it_is_at_hand(xcnn_command, served, monkeypatch):
     asked = []
     monkeypatch.setattr("xcnn.cli.draw.available", lambda: {"mnist": Path(), "digits": Path()})

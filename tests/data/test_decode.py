@@ -139,6 +139,7 @@ def bombs() -> dict[str, bytes]:
         "text": png(8, 8, *[chunk(b"zTXt", b"name\0\0" + much)] * 3, rows=b"\0\0"),
         "many texts": png(8, 8, *[chunk(b"zTXt", b"n\0\0" + zlib.compress(bytes(10**6)))] * 90, rows=b"\0\0"),
         "scans": encoded("JPEG", progressive=True, size=(64, 64)) + b"\xff\xda" * 33,
+        "comments": encoded("GIF") + b"\x21\xfe\x01c\0" * 1001,
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 import pytest
@@ -11,7 +14,11 @@ from xcnn.calibration import calibrate
 
 pytest.importorskip("starlette")
 
+from PIL import Image
+
 from xcnn.draw.app import application
+from xcnn.draw.limits import Limits
+from xcnn.draw.pictures import read_pictures
 from xcnn.draw.served import Served, named_apart
 from xcnn.errors import OptionError, ShapeError
 from xcnn.io.data_spec import DataSpec
@@ -248,6 +255,53 @@ def test_an_unexpected_failure_is_kept_secret_and_printed(client_of, model, pict
     assert "division" not in reply.text
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert _post(client, "/predict", pictures[0]).status_code == 200
+
+
+def test_predictions_are_made_whatever_else_there_is_too_much_of(client_of, model, pictures, monkeypatch):
+    began, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_):
+        began.release()
+        assert go_on.wait(10)
+        return {}
+
+    def bomb(body, *rest):
+        return slow() if body == b"bomb" * 100_000 else read_pictures(body, *rest)
+
+    monkeypatch.setattr("xcnn.draw.answers.why", slow)
+    monkeypatch.setattr("xcnn.draw.answers.read_pictures", bomb)
+    client = client_of(application([Served("digits", model)], limits=Limits(requests=16)))
+    png = {"content-type": "image/png"}
+    small = io.BytesIO()
+    Image.fromarray(np.rint(255 * pictures[0, 0]).astype(np.uint8)).save(small, "png")
+    with ThreadPoolExecutor(16) as pool:
+        try:
+            asked = [pool.submit(_post, client, "/why", pictures[0]) for _ in range(6)]
+            bombs = [
+                pool.submit(client.post, "/predict", content=b"bomb" * 100_000, headers=png) for _ in range(6)
+            ]
+            assert began.acquire(timeout=10)
+            assert began.acquire(timeout=10)
+            refused = [next(as_completed(futures, 10)).result() for futures in (asked, bombs)]
+            assert [(reply.status_code, reply.headers["retry-after"]) for reply in refused] == [
+                (503, "1")
+            ] * 2
+            for _ in range(10):
+                assert _post(client, "/predict", pictures).status_code == 200
+                assert client.post("/predict", content=small.getvalue(), headers=png).status_code == 200
+        finally:
+            go_on.set()
+    assert sorted(future.result().status_code for future in asked) == [200] * 4 + [503] * 2
+
+
+def test_a_small_file_of_a_large_image_is_read_with_the_large_ones(client, monkeypatch):
+    file = io.BytesIO()
+    Image.new("L", (2000, 1500), 255).save(file, "png")
+    reply = client.post("/predict", content=file.getvalue(), headers={"content-type": "image/png"})
+    assert reply.status_code == 200
+    monkeypatch.setattr("xcnn.draw.answers._LIGHT", 0)
+    again = client.post("/predict", content=file.getvalue(), headers={"content-type": "image/png"})
+    assert again.json() == reply.json()
 
 
 def test_what_cannot_be_served_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -223,6 +224,23 @@ def test_folders_that_cannot_be_used_are_refused_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="changes the home folder by a variable")
+def test_a_folder_that_is_deleted_meanwhile_is_made_again(tmp_path):
+    kept = Examples(tmp_path / "drawings")
+    kept.save(np.zeros((1, 8, 8)), "7")
+    shutil.rmtree(tmp_path / "drawings")
+    kept.save(np.zeros((1, 8, 8)), "7")
+    assert kept.counts() == {"7": 1}
+
+
+def test_what_happens_to_the_folder_is_told(tmp_path):
+    kept = Examples(tmp_path / "drawings")
+    (tmp_path / "drawings").rmdir()
+    (tmp_path / "drawings").write_text("a file now")
+    with pytest.raises(Refused, match="cannot be written to") as refused:
+        kept.save(np.zeros((1, 8, 8)), "7")
+    assert refused.value.status == 507
+
+
 def test_a_tilde_is_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Examples("~/drawings").folder == (tmp_path / "drawings").resolve()

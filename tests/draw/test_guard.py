@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -126,6 +127,13 @@ def test_the_address_with_the_token_gives_a_cookie_and_is_left(guarded):
     assert client.get("/").status_code == 401
 
 
+@pytest.mark.parametrize("other", ['a=[{"x": 1}]', "a,b=c", "=", 'x="\\\\"; y', "q=" + '"\\\\' * 3000])
+def test_others_cookies_are_no_obstacle(guarded, other):
+    client = guarded(token=TOKEN)
+    for cookie in (f"{other}; xcnn_draw_8080={TOKEN}", f"xcnn_draw_8080={TOKEN};{other}"):
+        assert client.get("/model", headers={"cookie": cookie}).status_code == 200
+
+
 def test_the_token_counts_nowhere_else(guarded):
     client = guarded(token=TOKEN)
     assert client.get(f"/model?token={TOKEN}").status_code == 401
@@ -234,6 +242,20 @@ def test_all_bodies_together_have_a_limit():
     assert app.held == 0
 
 
+def test_who_is_refused_takes_no_room():
+    app = Intake(PlainTextResponse("?"), limits=Limits(body=50, bodies=100))
+
+    async def ask():
+        sending = asyncio.create_task(_ask(app, _of(_part(b"x" * 80, True), forever=True)))
+        await asyncio.sleep(0.01)
+        held = app.held
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        return held
+
+    assert asyncio.run(ask()) == 0
+
+
 def test_more_requests_than_the_limit_are_put_off():
     release = asyncio.Event()
 
@@ -254,6 +276,44 @@ def test_more_requests_than_the_limit_are_put_off():
     assert (status, headers[b"retry-after"]) == (503, b"1")
     assert others == [200, 200, 200]
     assert after[0] == 200
+
+
+def test_bodies_of_requests_that_need_none_have_limits_too(guarded):
+    client = guarded(limits=Limits(body=1000))
+    assert client.request("GET", "/model", content=b"x" * 1001).status_code == 413
+    assert client.request("GET", "/model", content=b"x" * 1000).status_code == 200
+
+
+def test_a_body_is_kept_once():
+    kept = []
+
+    async def work(scope, receive, send):
+        message = await receive()
+        kept.append(sys.getrefcount(message["body"]))
+        await PlainTextResponse("done")(scope, receive, send)
+
+    app = Intake(work, limits=Limits())
+    asyncio.run(_ask(app, _of(_part(b"ab" * 500, True), _part(b"cd" * 500, False))))
+    assert kept == [2]  # the message's, and the argument's
+
+
+def test_slow_readers_keep_nobody_from_working():
+    app = Intake(PlainTextResponse("done"), limits=Limits(requests=1))
+
+    async def ask():
+        async def never(message):
+            await asyncio.sleep(60)
+
+        slow = [asyncio.create_task(app(_scope(), _of(_part(b"x", False)), never)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        found = await _ask(app, _of(_part(b"x", False)))
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return found
+
+    assert asyncio.run(ask())[0] == 200
+    assert app.working == 0
 
 
 def test_slow_bodies_keep_nobody_from_working():

@@ -223,6 +223,49 @@ def test_a_head_without_end_is_given_up(pad):
     assert _status(_raw(pad, b"GET / HTTP/1.1\r\n", *lines[:66], pause=0.001)) == 431
 
 
+def test_what_follows_a_body_has_an_end(pad):
+    for method, path in (("GET", "/model"), ("POST", "/predict")):
+        head = _head(pad, "Transfer-Encoding: chunked", path=path, method=method)
+        answer = _raw(pad, head + b"0\r\n", *[b"X: y\r\n" * 2000] * 200, timeout=3)
+        assert _status(answer) in (431, None)  # or a reset has overtaken it
+    _ask(pad, np.zeros((8, 8)))
+
+
+def test_requests_before_the_answer_are_not_read(pad):
+    ask = _head(pad, path="/model", method="GET")
+    for more in (ask, ask * 5000, b"no HTTP\r\n\r\n", b"\x00" * 200_000):
+        answer = _raw(pad, ask + more, timeout=3)
+        if answer:  # a reset may overtake it
+            assert _status(answer) == 200
+            assert answer.count(b"HTTP/1.1 ") == 1
+    assert _raw(pad, ask + ask, timeout=3)
+
+
+def test_an_empty_line_does_not_keep_a_connection_open(pad, monkeypatch):
+    monkeypatch.setattr("xcnn.draw.protocol._SECONDS", 0.2)
+    start = time.monotonic()
+    answer = _raw(pad, _head(pad, path="/model", method="GET"), b"\r\n", pause=0.05)
+    assert _status(answer) == 200
+    assert time.monotonic() - start < 3
+
+
+def test_an_answer_that_nobody_takes_is_dropped(pad, monkeypatch):
+    monkeypatch.setattr("xcnn.draw.protocol._UNREAD", 0.2)
+    ask = _head(pad, path="/page/main.js", method="GET")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", pad.port))
+        connection.settimeout(5)
+
+        def ask_on():
+            for _ in range(100_000):
+                connection.sendall(ask)
+                time.sleep(0.001)
+
+        with pytest.raises(ConnectionError):
+            ask_on()
+
+
 def test_too_many_connections_are_closed(pad, monkeypatch):
     monkeypatch.setattr("xcnn.draw.protocol._CONNECTIONS", 5)
     opened = [socket.create_connection(("127.0.0.1", pad.port)) for _ in range(5)]
@@ -261,8 +304,40 @@ def test_it_ends_at_once_though_connections_are_open(model, pictures):
         httpx.get(running.url)
 
 
+def test_it_ends_at_once_and_in_silence_though_it_has_much_to_do(model, pictures, monkeypatch, capfd):
+    began = threading.Event()
+
+    def slow(*_):
+        began.set()
+        time.sleep(0.3)
+        return {}
+
+    monkeypatch.setattr("xcnn.draw.answers.why", slow)
+    running = serve(model, port=0)
+    body = json.dumps(pictures[0].tolist()).encode()
+    ask = _head(running, "Content-Type: application/json", f"Content-Length: {len(body)}", path="/why") + body
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(_raw, running, ask) for _ in range(10)]
+        asked += [pool.submit(_raw, running, ask[:-10]) for _ in range(10)]
+        assert began.wait(5)
+        time.sleep(0.05)
+        start = time.monotonic()
+        running.close()
+        assert time.monotonic() - start < 2
+        assert not any(future.result() for future in asked)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("wrong", ["model.xcnn", None, ["model.xcnn"], {"a": 3}])
+def test_what_is_no_model_is_refused(wrong):
+    with pytest.raises(
+        OptionError, match=r"serve: got \w+; needed a Model \(xcnn.load reads one from a file\)"
+    ):
+        serve(wrong, port=0)
+
+
 def test_a_taken_port_is_told_and_the_next_one_taken(pad, monkeypatch):
-    with pytest.raises(OptionError, match=rf"port {pad.port}: .*; needed a free one"):
+    with pytest.raises(OptionError, match=rf"port {pad.port}: Address already in use; needed a free one"):
         listen("127.0.0.1", pad.port)
     monkeypatch.setattr("xcnn.draw.server.PORT", pad.port)
     address = listen("127.0.0.1")

@@ -102,3 +102,4 @@ def test_an_answer_of_nan_passes_as_null():
     assert told["class"] is None
     assert told["occlusion"]["before"] is None
     assert told["text"][0].startswith("the model gives NaN")
+    assert told["text"][-1].endswith("is covered; it is no number")

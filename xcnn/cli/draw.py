@@ -8,7 +8,7 @@ import sys
 import threading
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,9 +18,12 @@ from xcnn.cli.console import BackendOption, DebugOption, commanded, note, say
 from xcnn.cli.runs import MODEL, config_beside, find_model
 from xcnn.cli.train import default_config, learn
 from xcnn.data.sets import available
-from xcnn.errors import DataError, Error, ShapeError
+from xcnn.errors import DataError, Error, FileError, ShapeError
 from xcnn.io.config import RunConfig
 from xcnn.model import Model
+
+if TYPE_CHECKING:
+    from xcnn.draw.served import Served
 
 __all__ = ["draw"]
 
@@ -40,8 +43,8 @@ def draw(
     models: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[MODEL]...",
-            help="Model files, or folders of runs; without, a small network learns digits first.",
+            metavar="MODEL",
+            help="Model files, or folders of runs; without, a small network first learns to read digits.",
             show_default=False,
         ),
     ] = None,
@@ -92,11 +95,39 @@ def draw(
     """
     _check_extra()
     from xcnn.draw.app import application
-    from xcnn.draw.served import Served
     from xcnn.draw.server import PORT, listen, run
 
+    address = listen(host, port, token=token)  # first: nothing is trained for a port that is taken
+    with address.socket:
+        served = _loaded(models or [_own(backend)], backend, calibrate)
+        for one in served:
+            one.warm()
+        app = application(served, examples=examples, token=address.token, hosts=address.hosts)
+        if port is None and address.port != PORT:
+            note(f"note: port {PORT} is taken; this is {address.port}")
+        if not address.loopback:
+            note(
+                "note: others can connect, and the connection is not encrypted: "
+                "whoever reads along has the token"
+            )
+
+        def ready() -> None:
+            say(f"The drawing pad is at {address.url} (Ctrl-C ends it)")
+            if not no_browser:
+                threading.Thread(target=_open, args=(address.url,), daemon=True).start()
+
+        sys.setswitchinterval(_SWITCH)
+        gc.collect()
+        gc.freeze()  # what is there stays; looking through it would cost a request tens of milliseconds
+        run(app, address, ready)
+
+
+def _loaded(paths: list[Path], backend: str | None, calibrate: bool) -> list[Served]:
+    """Return the models of files or folders, each followed by its calibrated copy if that is wanted."""
+    from xcnn.draw.served import Served
+
     served: list[Served] = []
-    for path in models or [_own(backend)]:
+    for path in paths:
         file = find_model(path)
         model, config = xcnn.load(file, backend=backend), config_beside(file)
         spec = None if config is None else config.data
@@ -104,26 +135,7 @@ def draw(
         served.append(Served(name, model, spec))
         if calibrate:
             served.append(Served(f"{name} calibrated", _calibrated(model, config, name), spec))
-    for one in served:
-        one.warm()
-    address = listen(host, port, token=token)
-    app = application(served, examples=examples, token=address.token, hosts=address.hosts)
-    if port is None and address.port != PORT:
-        note(f"note: port {PORT} is taken; this is {address.port}")
-    if not address.loopback:
-        note(
-            "note: others can connect, and the connection is not encrypted: whoever reads along has the token"
-        )
-
-    def ready() -> None:
-        say(f"The drawing pad is at {address.url} (Ctrl-C ends it)")
-        if not no_browser:
-            threading.Thread(target=_open, args=(address.url,), daemon=True).start()
-
-    sys.setswitchinterval(_SWITCH)
-    gc.collect()
-    gc.freeze()  # what is there now stays; looking through it would cost some request tens of milliseconds
-    run(app, address, ready)
+    return served
 
 
 def _check_extra() -> None:
@@ -139,9 +151,13 @@ def _own(backend: str | None) -> Path:
             say(f"Taking {folder / MODEL}, which an earlier xcnn draw trained (delete it to train anew)")
             return folder
     name = "mnist" if available()["mnist"] else "digits"
+    if _OWN[name].is_dir() and any(_OWN[name].iterdir()):
+        msg = f"holds no {MODEL}: a training was cut off, or goes on in another xcnn draw"
+        raise FileError(f"{msg}; needed its end, or the folder deleted", where=str(_OWN[name]))
     changes = {"backend": xcnn.get_backend(backend).name}
     config = default_config(name).model_copy(update=changes)
     say(f"No model was given: a small network learns {name} first, once; its folder is {_OWN[name]}")
+    say("(Ctrl-C ends its training early; what it has learned after an epoch is used)")
     images = config.load_data()
     learn(config, config.build_model(images), images, _OWN[name])
     return _OWN[name]

@@ -33,7 +33,7 @@ _FILES = {
 def reproduce(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help='Experiments, or "all"; without, they are listed.'),
+        typer.Argument(metavar="NAME", help='Experiments, or "all"; without, they are listed.'),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only see that everything works: few images, two epochs.")

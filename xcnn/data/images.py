@@ -20,6 +20,7 @@ SUFFIXES = frozenset(
 """Endings of the files in a folder that are taken for images."""
 
 _SCANS = 32  # of one JPEG file: each of a few bytes may cost as much time as a whole image
+_COMMENTS = 1000  # of one GIF file: older versions of Pillow copy all that came before with each one
 
 _GREY = {"1", "L", "LA", "La"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
@@ -125,6 +126,9 @@ def decode_image(
     """
     if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _SCANS:
         msg = f"cannot be read as an image: a JPEG file of more than {_SCANS} scans"
+        raise FileError(msg, where=where)
+    if content.startswith(b"GIF8") and content.count(b"\x21\xfe") > _COMMENTS:
+        msg = f"cannot be read as an image: a GIF file of more than {_COMMENTS} comments"
         raise FileError(msg, where=where)
     return _pixels(_decode(io.BytesIO(content), where, grey, formats, pixels, side))
 

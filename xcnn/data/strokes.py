@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from xcnn.data.centre import centre_strokes
+from xcnn.data.ground import subtract_ground
 
 __all__ = ["Strokes", "has_light_ground", "learned_light_on_dark", "strokes_of"]
 
@@ -39,8 +40,13 @@ class Strokes:
     grain: int = 1
 
     def centre(self, picture: np.ndarray, /) -> np.ndarray:
-        """Return a drawing (rows, columns), uint8, as a picture of the model's size; see `centre_strokes`."""
-        return centre_strokes(picture, self.shape, box=self.box, stretch=self.stretch, grain=self.grain)
+        """Return a drawing (rows, columns), uint8, as a picture of the model's size.
+
+        Where it is a photograph, paper and lighting are taken away first; see `subtract_ground` and
+        `centre_strokes`.
+        """
+        ink = subtract_ground(picture)
+        return centre_strokes(ink, self.shape, box=self.box, stretch=self.stretch, grain=self.grain)
 
 
 def strokes_of(shape: tuple[int, ...], /) -> Strokes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,16 @@ from xcnn.draw.refusals import Refused
 from xcnn.draw.served import Served, named_apart
 from xcnn.draw.why import why
 from xcnn.draw.workers import Workers, quietly
-from xcnn.errors import FileError, suggest
+from xcnn.errors import DataError, FileError, suggest
 
 __all__ = ["Answers"]
 
 _PICTURE = ("model", "centre", "invert")  # what every request with a picture knows
 _SMALL = 32 << 10  # bytes of JSON that are read sooner than another thread is woken
+_LIGHT = 256 << 10  # bytes of a body, which threads of their own read: drawings don't wait for photographs
+_LIGHT_PIXELS = 2_000_000  # of the images in it
 _FEW = 4096  # numbers that are written sooner
+_SOME = 65_536  # numbers that keep a thread for some milliseconds
 
 
 class Answers:
@@ -50,8 +54,14 @@ class Answers:
     def __init__(self, models: Sequence[Served], *, examples: Path | None, limits: Limits) -> None:
         self.models = {served.name: served for served in named_apart(models)}
         self.batchers = {name: Batcher(served.probabilities) for name, served in self.models.items()}
-        self.reading, self.explaining, self.saving = Workers("read", 2), Workers("explain"), Workers("save")
+        # A quarter of all requests each: whatever there is too much of, there is room for the others.
+        most = max(1, limits.requests // 4)
+        self.reading = Workers("read", 2, most=most)
+        self.reading_much = Workers("read-much", most=most)
+        self.explaining = Workers("explain", most=most)
+        self.saving = Workers("save", most=max(1, most // 2))
         self.examples, self.limits = examples, limits
+        self.light = replace(limits, pixels=min(limits.pixels, _LIGHT_PIXELS))
 
     @cached_property
     def kept(self) -> Examples:
@@ -63,7 +73,7 @@ class Answers:
         """End all threads."""
         for batcher in self.batchers.values():
             batcher.close()
-        for workers in (self.reading, self.explaining, self.saving):
+        for workers in (self.reading, self.reading_much, self.explaining, self.saving):
             workers.close()
 
     async def model(self, request: Request) -> Response:
@@ -110,9 +120,11 @@ class Answers:
         if query.get("inputs"):
             content["inputs"] = x
         content["notes"] = notes
-        if p.size + (x.size if query.get("inputs") else 0) <= _FEW:
+        count = p.size + (x.size if query.get("inputs") else 0)
+        if count <= _FEW:
             return _json(content)
-        return _sent(await self.reading(lambda: to_json(plain(content))))
+        workers = self.reading if count <= _SOME else self.reading_much
+        return _sent(await workers(lambda: to_json(plain(content))))
 
     async def look(self, request: Request) -> Response:
         """Show what every layer makes of a picture."""
@@ -194,10 +206,16 @@ class Answers:
     ) -> tuple[np.ndarray, list[str]]:
         """Return the pictures of a request as the model takes them, (N, C, H, W), and remarks on them."""
         body, kind = await request.body(), request.headers.get("content-type", "")
-        given = (body, kind, Options.from_query(query), served.wanted, self.limits)
+        given = (body, kind, Options.from_query(query), served.wanted)
         if kind.startswith("application/json") and len(body) <= _SMALL:
-            return quietly(read_pictures, *given)
-        return await self.reading(read_pictures, *given)
+            return quietly(read_pictures, *given, self.limits)
+        if len(body) <= _LIGHT:
+            try:
+                return await self.reading(read_pictures, *given, self.light)
+            except (DataError, Refused) as error:  # a small file of a large image, as a bomb is
+                if isinstance(error, Refused) and error.status != 413:
+                    raise
+        return await self.reading_much(read_pictures, *given, self.limits)
 
     async def _picture(self, request: Request, served: Served, query: dict[str, Any]) -> np.ndarray:
         """Return the one picture of a request: (C, H, W)."""

@@ -92,24 +92,28 @@ class Examples:
         pixels = _bytes(np.asarray(picture))
         _check_name(name)
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
-        with self._lock:
-            files = self._files()
-            for known in files.get(name, {}):
-                if known.endswith(f"-{digest}.png"):
-                    return str(PurePosixPath(name, known))
-            self._check_place(name)
-            content = _png(pixels)
-            self._check_room(files, len(content))
-            file = f"{datetime.now():%Y%m%d-%H%M%S}-{digest}.png"
-            try:
+        file = f"{datetime.now():%Y%m%d-%H%M%S}-{digest}.png"
+        try:
+            with self._lock:
+                files = self._files()
+                for known in files.get(name, {}):
+                    if known.endswith(f"-{digest}.png"):
+                        return str(PurePosixPath(name, known))
+                self._check_place(name)
+                content = _png(pixels)
+                self._check_room(files, len(content))
                 write_atomically(self.folder / name / file, content)
-            except FileError as error:
-                raise Refused(507, error.what, f"{name}/{file}") from error
+        except FileError as error:
+            raise Refused(507, error.what, f"{name}/{file}") from error
+        except OSError as error:  # somebody else moves or deletes what is in the folder
+            msg = f"cannot be written to: {error.strerror or error}"
+            raise Refused(507, msg, self.folder.name) from error
         return str(PurePosixPath(name, file))
 
     def _files(self) -> dict[str, dict[str, int]]:
         """Return the images of each class that has any, and their sizes in bytes."""
         found = {}
+        self.folder.mkdir(parents=True, exist_ok=True)  # it may have been deleted meanwhile
         with os.scandir(self.folder) as entries:
             names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         for name in names:

@@ -48,7 +48,7 @@ class Files:
         """Return the file that the address names."""
         name: Any = request.path_params["name"]
         if name not in self._files:
-            raise Refused(404, "there is no such file", request.scope["path"])
+            raise Refused(404, "there is no such file", request.scope["path"][:200])
         return _response(request, self._files[name])
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xcnn.draw.limits import Limits
-from xcnn.draw.refusals import Refused, refusal, refuse
+from xcnn.draw.refusals import BUSY, Refused, refusal, refuse
 
 __all__ = ["Intake"]
 
-_BODILESS = ("GET", "HEAD", "OPTIONS")
-_LATER = {"retry-after": "1"}
+
+@dataclass
+class _Body:
+    """What has come of a body."""
+
+    pieces: list[bytes] = field(default_factory=list)  # until `app` takes them
+    size: int = 0
 
 
 class Intake:
@@ -31,44 +37,56 @@ class Intake:
     def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self.app, self.limits = app, limits
         self.held = 0  # bytes of bodies
-        self.working = 0  # requests
+        self.working = 0  # requests without an answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = bytearray()
+        body = _Body()
         try:
-            if scope["method"] in _BODILESS or await self._read(scope, receive, body):
-                await self._pass_on(scope, bytes(body), receive, send)
+            if await self._read(scope, receive, body):
+                await self._pass_on(scope, body, receive, send)
         except Refused as error:
+            self._forget(body)  # before the client has taken the answer
             await refuse(error, scope, receive, send)
         finally:
-            self.held -= len(body)
+            self._forget(body)
 
-    async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, body: _Body, receive: Receive, send: Send) -> None:
         """Let `app` answer, or say that it has too much to do."""
         if self.working >= self.limits.requests:
             msg = f"{self.working} requests are being worked on; needed patience: try again in a second"
-            await refusal(Refused(503, msg, "xcnn draw", headers=_LATER))(scope, receive, send)
+            await refusal(Refused(503, msg, "xcnn draw", headers=BUSY))(scope, receive, send)
             return
-        given = False
+        given = answered = False
 
         async def whole() -> Message:
             nonlocal given
             if given:
                 return await receive()
             given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            content = b"".join(body.pieces)
+            body.pieces.clear()
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        async def answer(message: Message) -> None:
+            done()  # clients that are slow to read it keep nobody waiting
+            await send(message)
+
+        def done() -> None:
+            nonlocal answered
+            self.working -= not answered
+            answered = True
 
         self.working += 1
         try:
-            await self.app(scope, whole, send)
+            await self.app(scope, whole, answer)
         finally:
-            self.working -= 1
+            done()
 
-    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> bool:
+    async def _read(self, scope: Scope, receive: Receive, body: _Body) -> bool:
         """Read the body to its end; return False where the client went away."""
         limit = self.limits.body
         announced = Headers(scope=scope).get("content-length", "0")
@@ -84,18 +102,24 @@ class Intake:
                     if message["type"] == "http.disconnect":
                         return False
                     part = message.get("body", b"")
-                    body += part
+                    body.pieces.append(part)
+                    body.size += len(part)
                     self.held += len(part)
-                    if len(body) > limit:
-                        self._refuse_size(f"{len(body):,} bytes have come already")
+                    if body.size > limit:
+                        self._refuse_size(f"{body.size:,} bytes have come already")
                     if self.held > self.limits.bodies:
                         msg = f"bodies of {self.held:,} bytes together are being read; try again in a second"
-                        raise Refused(503, msg, "body", headers=_LATER)
+                        raise Refused(503, msg, "body", headers=BUSY)
                     more = message.get("more_body", False)
         except TimeoutError:
-            msg = f"{len(body):,} bytes came in {self.limits.seconds:g} s; needed all of it in that time"
+            msg = f"{body.size:,} bytes came in {self.limits.seconds:g} s; needed all of it in that time"
             raise Refused(408, msg, "body") from None
         return True
+
+    def _forget(self, body: _Body) -> None:
+        self.held -= body.size
+        body.pieces.clear()
+        body.size = 0
 
     def _refuse_size(self, came: str) -> None:
         raise Refused(413, f"{came}; needed at most {self.limits.body:,}", "body")

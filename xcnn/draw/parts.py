@@ -14,9 +14,8 @@ __all__ = ["Part", "parse_header", "read_parts"]
 
 _LONGEST_HEADERS = 4096  # bytes, of one part
 
-logging.getLogger("python_multipart").addHandler(
-    logging.NullHandler()
-)  # the sender is told; nobody else need be
+# Who sent a broken form is told; nobody else need be.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 
 @dataclass

@@ -179,9 +179,10 @@ def _fit(image: np.ndarray, options: Options, wanted: Wanted) -> tuple[np.ndarra
         return image, notes
     if not (options.centre and wanted.strokes):
         return resize_image(image, (size[0], size[1])), notes
-    if not image.any():
+    centred = wanted.strokes.centre(image[0])[None]
+    if not centred.any():
         notes.append("holds no stroke")
-    return wanted.strokes.centre(image[0])[None], notes
+    return centred, notes
 
 
 def _from_arrays(x: np.ndarray, options: Options, wanted: Wanted) -> tuple[np.ndarray, list[str]]:

@@ -13,7 +13,10 @@ from starlette.types import Receive, Scope, Send
 from xcnn.draw.numbers import to_json
 from xcnn.errors import Error
 
-__all__ = ["Refused", "refusal", "refuse", "report"]
+__all__ = ["BUSY", "Refused", "refusal", "refuse", "report"]
+
+BUSY = {"retry-after": "1"}
+"""Headers of an answer with status 503: when to try again, in seconds."""
 
 _LINGER = 2.0  # seconds: closing while a client still sends would take the answer from under its eyes
 

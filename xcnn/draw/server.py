@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 import secrets
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
@@ -126,7 +127,8 @@ def listen(host: str = LOCAL[0], port: int | None = None, /, *, token: str | Non
         made_up = None if _is_loopback(bound) else secrets.token_urlsafe(16)
         return Address(bound, host, token or made_up)
     named = f"port {port}" if port is not None else f"ports {PORT} to {PORT + _TRIED - 1}"
-    reason = getattr(failure, "strerror", None) or failure
+    number = getattr(failure, "errno", None)
+    reason = os.strerror(number) if number else failure
     msg = f"cannot listen on {host}, {named}: {reason}; needed a free one (0 takes any)"
     raise OptionError(msg, where="serve") from failure
 
@@ -171,6 +173,8 @@ class _Server(uvicorn.Server):
         """End; who is still sending or waiting is cut off."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
         await super().shutdown(sockets)
 
 
@@ -248,8 +252,12 @@ def serve(
     ----------
     models : Model, Served, or several, or a dict of models by name
         They must not be trained or moved meanwhile.
-    host, port, token
-        See `listen`.
+    host : str
+        A name or address of this machine; "0.0.0.0" lets others connect, by a token.
+    port : int, optional
+        0 takes any; by default the first free one from 8080 on.
+    token : str, optional
+        What requests must show; made up where others than this machine can connect.
     examples : path, optional
         The folder that corrected drawings are saved to; by default nothing is saved.
     limits : Limits, optional
@@ -258,12 +266,14 @@ def serve(
     Returns
     -------
     Running
-        Its `url` is to be opened in a browser; `close` ends it.
+        Its `url` is to be opened in a browser; `close`, or the end of a ``with`` block, ends it.
 
     Raises
     ------
-    OptionError, ShapeError
-        If a model takes no pictures, there is none, or the port is taken.
+    OptionError
+        If there is no model, one is none, or the port is taken.
+    ShapeError
+        If a model takes no pictures (C, H, W), or gives no classes (K,).
 
     Examples
     --------
@@ -279,10 +289,12 @@ def serve(
     return Running(app, address)
 
 
-def _served(models: Models) -> list[Served]:
+def _served(models: Any) -> list[Served]:
     """Return `models` with names."""
-    if isinstance(models, Mapping):
-        return [Served(str(name), model) for name, model in models.items()]
-    if isinstance(models, (Model, Served)):
-        models = [models]
-    return [one if isinstance(one, Served) else Served("model", one) for one in models]
+    several = models if isinstance(models, (Mapping, list, tuple)) else [models]
+    named = several.items() if isinstance(several, Mapping) else [("model", one) for one in several]
+    for _, one in named:
+        if not isinstance(one, (Model, Served)):
+            msg = f"got {type(one).__name__}; needed a Model (xcnn.load reads one from a file)"
+            raise OptionError(msg, where="serve")
+    return [one if isinstance(one, Served) else Served(str(name), one) for name, one in named]

@@ -77,6 +77,8 @@ def _cover(covered: Occlusion) -> list[str]:
     largest = int(np.argmax(np.nan_to_num(covered.drops, nan=-np.inf)))
     row, column = np.unravel_index(largest, covered.drops.shape)
     drop = float(covered.drops[row, column])
+    if not np.isfinite(covered.before):
+        return [f"{line}; it is no number"]
     if not drop > 0:
         return [f"{line}; nowhere does it"]
     r, c = covered.rows[row], covered.columns[column]

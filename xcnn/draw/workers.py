@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from xcnn.draw.refusals import BUSY, Refused
+
 __all__ = ["Workers", "quietly"]
 
 T = TypeVar("T")
@@ -27,11 +29,14 @@ class Workers:
     ----------
     name : str
         Of the threads.
-    count : int
+    count : int, optional
         How many.
+    most : int, optional
+        Pieces of work that may be under way or wait; the next one is refused (503).
     """
 
-    def __init__(self, name: str, count: int = 1) -> None:
+    def __init__(self, name: str, count: int = 1, *, most: int = 16) -> None:
+        self._most, self._now = most, 0
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=f"xcnn-{name}")
 
     async def __call__(self, work: Callable[..., T], /, *arguments: Any) -> T:
@@ -49,7 +54,14 @@ class Workers:
         object
             What it returns.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, quietly, work, *arguments)
+        if self._now >= self._most:
+            msg = f"{self._now} requests like this one wait; needed patience: try again in a second"
+            raise Refused(503, msg, "xcnn draw", headers=BUSY)
+        self._now += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, quietly, work, *arguments)
+        finally:
+            self._now -= 1
 
     def close(self) -> None:
         """Let what runs finish, and end the threads."""

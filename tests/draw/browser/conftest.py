@@ -23,45 +23,50 @@ def _without(reason: str) -> None:
     pytest.skip(reason)
 
 
-# Of the package, not of the session: while Playwright is open, an event loop runs in this thread.
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Any]:
-    """Chromium."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is; all that these tests need is installed."""
     for name in ("playwright", "starlette", "uvicorn"):
         if importlib.util.find_spec(name) is None:
             _without(
                 f"drives the page in a browser: {name} is not installed (pip install xcnn[draw,browser])"
             )
-    from playwright.sync_api import sync_playwright
+    from tests.draw.browser import served
 
-    from tests.draw.browser.served import chromium
-
-    path = chromium()
+    path = served.chromium()
     if path is None:
         _without("drives the page in a browser: Chromium is not installed (apt-get install chromium)")
+    return path
+
+
+# Not of the session: while Playwright is open, an event loop runs in this thread, and others can have none.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """Chromium."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         root = hasattr(os, "geteuid") and os.geteuid() == 0
-        arguments = ["--no-sandbox"] if root else []
-        found = playwright.chromium.launch(executable_path=path, args=arguments)
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"] if root else [])
         yield found
         found.close()
 
 
-@pytest.fixture(scope="package")
-def made(browser: Any) -> Any:
+@pytest.fixture(scope="session")
+def made(chromium: str) -> Any:
     """Two models after a moment of training, and their data."""
     from tests.draw.browser.served import trained
 
     return trained()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where corrected answers are saved."""
     return tmp_path_factory.mktemp("examples")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def address(made: Any, examples: Path) -> Iterator[str]:
     """The page's."""
     from tests.draw.browser.served import serving

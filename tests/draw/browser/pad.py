@@ -181,7 +181,7 @@ class Pad:
             Number(getComputedStyle(bar.querySelector(".bar")).getPropertyValue("--share"))])"""
         return dict(self.page.locator(f"#bars{suffix} li").evaluate_all(script))
 
-    def stroke(self, points: Sequence[tuple[float, float]], *, lift: bool = True) -> None:
+    def stroke(self, points: Sequence[tuple[float, float]], *, lift: bool = True, steps: int = 2) -> None:
         """Draw with the mouse, through points in fractions of the pad's sides."""
         self.page.locator("#pad").scroll_into_view_if_needed()
         box = self.page.locator("#pad").bounding_box()
@@ -190,7 +190,7 @@ class Pad:
         self.page.mouse.move(*path[0])
         self.page.mouse.down()
         for point in path[1:]:
-            self.page.mouse.move(*point, steps=4)
+            self.page.mouse.move(*point, steps=steps)
         if lift:
             self.page.mouse.up()
 

@@ -1,4 +1,4 @@
-"""``python -m tests.draw.browser.screenshots FOLDER``: pictures of the page, at all widths and in both themes.
+"""``python -m tests.draw.browser.screenshots FOLDER``: pictures of the page, of all widths and both themes.
 
 ``--readme FILE.png`` takes the one of the README, too.
 """
@@ -20,11 +20,35 @@ from tests.draw.browser.served import chromium, serving, trained
 
 WIDTHS = (360, 768, 1280, 1440, 2560)
 THEMES = ("light", "dark")
-README = 1280
+README = 1440
 IMAGES = 30_000  # for models that are right as a rule
 
-_BOWL = [(0.47 + 0.19 * np.sin(t), 0.6 - 0.19 * np.cos(t)) for t in np.linspace(-0.75, 3.9, 24)]
-FIVE = [[(0.37, 0.2), (0.35, 0.35), (0.34, 0.46), *_BOWL], [(0.37, 0.2), (0.5, 0.2), (0.66, 0.19)]]
+
+def _curve(*points: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return many points of the smooth curve through a few (Catmull-Rom)."""
+    a = np.asarray([points[0], *points, points[-1]])
+    t = np.linspace(0.0, 1.0, 12, endpoint=False)[:, None]
+    parts = [
+        p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
+        for p0, p1, p2, p3 in zip(a, a[1:], a[2:], a[3:], strict=False)
+    ]
+    return [(float(x), float(y)) for x, y in [*np.concatenate(parts), points[-1]]]
+
+
+FIVE = [
+    _curve(
+        (0.4, 0.22),
+        (0.375, 0.33),
+        (0.36, 0.45),
+        (0.47, 0.41),
+        (0.6, 0.46),
+        (0.65, 0.59),
+        (0.6, 0.72),
+        (0.48, 0.79),
+        (0.34, 0.76),
+    ),
+    _curve((0.4, 0.22), (0.52, 0.21), (0.66, 0.18)),
+]
 
 
 def shoot(browser: Browser, address: str, width: int, theme: str, stage: str) -> bytes:
@@ -40,8 +64,8 @@ def shoot(browser: Browser, address: str, width: int, theme: str, stage: str) ->
         Of its window.
     theme : {"light", "dark"}
         Which colours.
-    stage : {"empty", "drawn", "inspected"}
-        Nothing is on it; a digit; a digit, a pixel worked out, and two models.
+    stage : {"empty", "drawn", "inspected", "readme"}
+        Nothing is on it; a digit; a digit, two models, and a pixel worked out; the same without what follows.
     """
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
@@ -49,17 +73,26 @@ def shoot(browser: Browser, address: str, width: int, theme: str, stage: str) ->
     pad = Pad(context.new_page(), address).open()
     if stage != "empty":
         for points in FIVE:
-            pad.stroke(points)
+            pad.stroke(points, steps=1)
         pad.settle(0)
-    if stage == "inspected":
+    if stage in ("inspected", "readme"):
         pad.page.locator("#model-b").select_option(index=2)
         pad.inspect(0, 3)
     if stage != "empty":
         pad.page.locator("#why").scroll_into_view_if_needed()
         pad.page.locator("#why-occlusion").wait_for()
+    pad.page.wait_for_load_state("networkidle")
     pad.page.locator("h1").scroll_into_view_if_needed()
     pad.page.evaluate("document.activeElement.blur()")
-    picture = pad.page.screenshot(full_page=True)
+    options = {"full_page": True}
+    if stage == "readme":
+        options["clip"] = {
+            "x": 0,
+            "y": 0,
+            "width": width,
+            "height": pad.page.locator("#why").bounding_box()["y"],
+        }
+    picture = pad.page.screenshot(**options)
     context.close()
     assert pad.faults == [], pad.faults
     return picture
@@ -86,7 +119,7 @@ def main() -> None:
                     picture = shoot(browser, server.url, width, theme, stage)
                     (options.folder / f"{width}-{theme}-{stage}.png").write_bytes(picture)
         if options.readme:
-            with Image.open(io.BytesIO(shoot(browser, server.url, README, "light", "inspected"))) as image:
+            with Image.open(io.BytesIO(shoot(browser, server.url, README, "light", "readme"))) as image:
                 image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256).save(
                     options.readme, optimize=True
                 )

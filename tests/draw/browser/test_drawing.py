@@ -116,6 +116,30 @@ def test_undo_and_redo_go_stroke_by_stroke(pad):
     assert redo.is_disabled()
 
 
+# Whether two strokes that grew point by point are encoded as they are at once, and not as one of them.
+GROWN = """async () => {
+    const { png } = await import("/page/picture.js");
+    const wave = (k, phase) => 140 + 100 * Math.sin(k / 7 + phase);
+    const at = (k, phase) => ({ x: wave(k, 0), y: wave(k, phase), width: 12 });
+    const stroke = (phase) => Array.from({ length: 150 }, (_, k) => at(k, phase));
+    const bytes = async (strokes) => String(new Uint8Array(await png(strokes).arrayBuffer()));
+    const grown = [];
+    for (const phase of [1, 2]) {
+        grown.push([]);
+        for (const point of stroke(phase)) {
+            grown.at(-1).push(point);
+            png(grown);
+        }
+    }
+    const slowly = await bytes(grown);
+    return [slowly === await bytes([1, 2].map(stroke)), slowly === await bytes([stroke(1)])];
+}"""
+
+
+def test_a_drawing_that_grows_point_by_point_is_the_one_that_is_drawn_at_once(pad):
+    assert pad.page.evaluate(GROWN) == [True, False]
+
+
 def test_clear_empties_the_page_and_can_be_undone(pad):
     pad.draw("7")
     answer, saw = pad.answer, pad.shown()

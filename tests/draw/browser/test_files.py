@@ -54,9 +54,23 @@ def test_a_large_dark_drawing_on_white_is_made_as_the_models_pictures_are(pad, m
     pad.drop(paper)
     saw = pad.saw()
     assert saw.shape == made.model.input_shape
-    assert saw[0, 0].max() < 0.1  # its edge is dark again
+    assert saw[0, [0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.1  # its corners are dark again
     assert saw.max() > 0.5
     assert pad.answer == str(made.model.predict_classes(saw[None])[0])
+
+
+def test_a_photograph_of_a_drawing_is_seen_without_its_paper(pad, digit):
+    light = np.add.outer(np.linspace(200, 150, 300), np.linspace(0, -40, 400))
+    light[40:260, 60:280] -= (
+        0.7
+        * light[40:260, 60:280]
+        * np.asarray(Image.fromarray(digit[0]).resize((220, 220), Image.Resampling.BILINEAR), float)
+        / 255
+    )
+    pad.drop(light.astype(np.uint8))
+    saw = pad.saw()[0]
+    assert np.count_nonzero(saw) < 0.5 * saw.size
+    assert "light and dark were exchanged." in pad.page.locator("#notes").inner_text()
 
 
 @pytest.mark.parametrize(
@@ -166,3 +180,21 @@ def test_another_model_answers_what_is_on_the_pad(pad, made):
     assert pad.answer == str(made.models["A"].predict_classes(x)[0])
     shape = made.models["A"].output_shape
     assert len(pad.bars()) == shape[0]
+
+
+def test_of_models_chosen_faster_than_they_answer_the_last_one_counts(pad, made):
+    pad.draw("7")
+    pad.page.evaluate(
+        """names => {
+            const select = document.getElementById("model-a");
+            for (const name of names) {
+                select.value = name;
+                select.dispatchEvent(new Event("change"));
+            }
+        }""",
+        ["A", "B", "A", "B", "A"],
+    )
+    pad.settle()
+    assert pad.page.locator("#about").inner_text().startswith("A:")
+    assert pad.answer == str(made.models["A"].predict_classes(pad.saw()[None])[0])
+    assert pad.page.locator("#microscope .layer").count() == len(pad.reply("/layers")["layers"])

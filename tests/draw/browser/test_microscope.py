@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.draw.browser.pad import DROP, png
+
 STROKE = "4"  # is drawn
 MINUS = "\u2212"
 
@@ -77,6 +79,15 @@ def test_a_click_on_a_map_shows_its_kernel(drawn, layers):
     assert drawn.page.locator("#inspect").is_hidden()
 
 
+def _point(page, row, column):
+    """Move the mouse over a pixel of the enlarged map."""
+    plate = page.locator("#inspect-map")
+    height, width = plate.evaluate("plate => [plate.height, plate.width]")
+    box = plate.bounding_box()
+    x, y = (column + 0.5) * box["width"] / width, (row + 0.5) * box["height"] / height
+    page.mouse.move(box["x"] + x, box["y"] + y)
+
+
 def _numbers(figure):
     """The numbers written in a grid; the page writes a true minus."""
     return [float(cell.replace(MINUS, "-")) for cell in figure.locator("td").all_inner_texts()]
@@ -85,13 +96,9 @@ def _numbers(figure):
 def test_a_hovered_pixel_is_worked_out_as_explain_does(drawn, made, layers):
     first = _convolution(layers)
     _canvas(drawn.page, first, 1).click()
-    whole = drawn.page.locator("#inspect-map")
-    box = whole.bounding_box()
     _, height, width = next(layer["output_shape"] for layer in layers if layer["id"] == first)
     at = (1, height // 2, width // 3)
-    drawn.page.mouse.move(
-        box["x"] + (at[2] + 0.5) * box["width"] / width, box["y"] + (at[1] + 0.5) * box["height"] / height
-    )
+    _point(drawn.page, *at[1:])
     name = f"row {at[1]}, column {at[2]}: "
     drawn.until("new RegExp(`${given}[^…]+$`).test($('#inspect .value').textContent)", name)
     told = drawn.reply(f"/layers/{first}", lambda url: f"at={at[0]}%2C{at[1]}%2C{at[2]}" in url)
@@ -123,11 +130,12 @@ def test_arrow_keys_go_from_pixel_to_pixel_and_from_map_to_map(drawn, layers):
     assert int(drawn.page.evaluate(focused)) > 0
     drawn.page.keyboard.press("Enter")
     assert drawn.page.evaluate(focused) == "inspect-map"
-    place = drawn.page.locator("#inspect .value")
-    before = place.inner_text().partition(":")[0]
+    _point(drawn.page, 2, 3)
+    place = "$('#inspect .value').textContent.startsWith(given)"
+    drawn.until(place, "row 2, column 3:")
     drawn.page.keyboard.press("ArrowLeft")
     drawn.page.keyboard.press("ArrowUp")
-    assert place.inner_text().partition(":")[0] != before
+    drawn.until(place, "row 1, column 2:")
 
 
 @pytest.mark.parametrize("kind", ["MaxPool2D", "Dense"])
@@ -150,7 +158,7 @@ def test_what_is_inspected_follows_the_drawing(drawn, layers):
     drawn.draw("0")
     drawn.until("$('#inspect').innerText !== given", before)
     drawn.clear()
-    assert "Nothing is drawn yet" in drawn.page.locator("#inspect .value").inner_text()
+    drawn.until("$('#inspect .value').textContent === 'Nothing is drawn yet.'")
 
 
 def test_why_shows_gradient_and_occlusion_for_the_answer(drawn, made):
@@ -183,3 +191,18 @@ def test_kernels_are_seen_at_a_glance_and_maps_come_back(drawn, layers):
     assert _canvas(drawn.page, first, 0).evaluate(size) == shape[2:]
     drawn.page.get_by_role("radio", name="maps").check()
     assert _canvas(drawn.page, first, 0).evaluate(size) == maps
+
+
+def test_headings_of_layers_stand_in_one_line(drawn):
+    tops = drawn.page.locator("#microscope h3").evaluate_all(
+        "all => all.map(heading => heading.getBoundingClientRect().top)"
+    )
+    assert len(set(tops)) == 1
+
+
+def test_what_a_refused_picture_took_the_place_of_is_forgotten(drawn):
+    drawn.give(DROP, png(np.zeros((1, 9000), np.uint8)), "wide.png")
+    drawn.until("$('#status').dataset.kind === 'error'")
+    drawn.until("$('#why .note').checkVisibility()")
+    assert drawn.answer == ""
+    drawn.faults.clear()

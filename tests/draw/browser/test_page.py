@@ -145,7 +145,7 @@ def test_tab_goes_through_the_page_in_order_and_shows_where_it_is(pad):
     order = ["theme", "pad", "undo", "clear", "model-a", "model-b", "raw", "correct"]
     assert [name for name in passed if name in order] == order
     assert {"brush", "open", "download"} < set(passed)
-    maps = [name for name in passed if name.startswith("map")]
+    maps = [name for name in passed if name.startswith("map ")]
     assert maps == [f"map {k}" for k in range(len(maps))]
     assert len(maps) >= 5
 

@@ -5,9 +5,9 @@ const BEST = 10;
 
 /** A probability as a percentage, without claiming certainty that isn't there. */
 function percentage(p) {
-  if (p > 0.999 && p < 1) return "> 99.9%";
-  if (p < 0.001 && p > 0) return "< 0.1%";
-  return `${(100 * p).toFixed(1)}%`;
+  if (p > 0.999) return "> 99.9\u202f%";
+  if (p < 0.001) return "< 0.1\u202f%";
+  return `${(100 * p).toFixed(1)}\u202f%`;
 }
 
 /** Which classes get a bar, in their order on the page: all, or of many the likeliest. */

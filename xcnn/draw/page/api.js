@@ -65,32 +65,3 @@ export const why = (name, picture) => post("/why", { model: name }, picture);
 
 /** Keep a picture as an example of the class numbered `label`. */
 export const save = (name, picture, label) => post("/examples", { model: name, label }, picture);
-
-const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-
-/**
- * Run `work` at most once at a time, and once more if it was asked for meanwhile: the latest wins.
- *
- * @param {() => Promise<number>} work answers after how many seconds it wants to be run again (0: done)
- * @param {() => void} settled called at each start and each end
- */
-export function latest(work, settled) {
-  const channel = { busy: false, asked: false, ask };
-  async function ask() {
-    channel.asked = true;
-    if (channel.busy) return;
-    channel.busy = true;
-    settled();
-    while (channel.asked) {
-      channel.asked = false;
-      const again = await work();
-      if (again) {
-        await pause(again);
-        channel.asked = true;
-      }
-    }
-    channel.busy = false;
-    settled();
-  }
-  return channel;
-}

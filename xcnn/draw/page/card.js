@@ -6,9 +6,11 @@ import { Plate, factorFor, tiled } from "./plate.js";
 
 const HEIGHT = 236; // pixels for the maps of a layer
 const BARS = 20; // so many numbers of a flat output get a bar each; more are cells of one picture
+const ROWS = 11; // of bars
 const BAR = 96;
 const TALL = 13;
 const CELL = 16;
+const LARGEST = 9; // pixels of the screen for one of a map
 const SIDES = [[1, 112], [8, 72], [16, 56], [32, 44], [64, 30], [Infinity, 24]]; // of a map, by how many there are
 const FIRST = { Conv2D: "filter", ConvTranspose2D: "filter", Dense: "unit" };
 
@@ -16,13 +18,13 @@ const FIRST = { Conv2D: "filter", ConvTranspose2D: "filter", Dense: "unit" };
 function layout(shape) {
   if (shape.length === 3) {
     const [count, height, width] = shape;
-    const factor = factorFor(Math.max(height, width), SIDES.find(([most]) => count <= most)[1]);
+    const factor = Math.min(LARGEST, factorFor(Math.max(height, width), SIDES.find(([most]) => count <= most)[1]));
     const gap = count > 32 ? 4 : 6;
     const rows = Math.max(1, Math.floor((HEIGHT + gap) / (height * factor + gap)));
     return { kind: "maps", count, width, height, factor, gap, columns: Math.ceil(count / rows) };
   }
   const count = shape.reduce((a, b) => a * b, 1);
-  if (count <= BARS) return { kind: "units", count, width: BAR, height: 1, factor: 1, columns: 1 };
+  if (count <= BARS) return { kind: "units", count, width: BAR, height: 1, factor: 1, gap: 16, columns: Math.ceil(count / ROWS) };
   const width = Math.ceil(Math.sqrt(count));
   const factor = Math.max(2, Math.min(CELL, Math.floor(HEIGHT / width)));
   return { kind: "cells", count: 1, width, height: Math.ceil(count / width), factor, columns: 1, cells: count };

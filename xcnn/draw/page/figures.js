@@ -1,4 +1,4 @@
-/** Small things that the figures share: elements, numbers as text, questions of which the latest wins. */
+/** Small things that the figures share: elements, and numbers as text. */
 
 const MINUS = "\u2212";
 
@@ -74,29 +74,3 @@ export function together(values, digits = 3) {
 }
 
 export const shapeText = (shape) => shape.join(" × ");
-
-/**
- * Return a function that asks, one question at a time; of those asked meanwhile only the latest is kept.
- * @param {function(...*): Promise<*>} ask
- * @param {function(*, ...*): void} show Gets the reply and what was asked.
- * @param {function(Error): void} fail
- */
-export function asking(ask, show, fail) {
-  let waiting = null;
-  let busy = false;
-  return async (...question) => {
-    waiting = question;
-    if (busy) return;
-    busy = true;
-    while (waiting) {
-      const asked = waiting;
-      waiting = null;
-      try {
-        show(await ask(...asked), ...asked);
-      } catch (error) {
-        if (!waiting) fail(error);
-      }
-    }
-    busy = false;
-  };
-}

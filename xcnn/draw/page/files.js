@@ -2,12 +2,22 @@
 
 const TYPES = /^image\/(png|jpeg|gif|bmp|webp)$/;
 
-async function readable(file) {
+const MOST = 1600; // pixels a side of what the pad shows: photographs would fill the memory with each step of undo
+
+/** Decode an image for the pad. */
+async function decoded(file) {
+  let bitmap;
   try {
-    return await createImageBitmap(file);
+    bitmap = await createImageBitmap(file);
   } catch {
     throw new Error(`${file.name || "The picture"} can’t be read as an image.`);
   }
+  const scale = MOST / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((n) => Math.max(1, Math.round(scale * n)));
+  const small = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  bitmap.close();
+  return small;
 }
 
 /** Put the first image of `files` on the pad. */
@@ -18,7 +28,7 @@ async function take(files, pad, status) {
     return;
   }
   try {
-    pad.show({ file, bitmap: await readable(file) });
+    pad.show({ file, bitmap: await decoded(file) });
   } catch (error) {
     status.fail(error, "file");
     return;

@@ -1,8 +1,9 @@
 /** The inspector: one map enlarged with its kernel, and how the pixel that is pointed at comes about. */
 
-import { asking, make, number, shapeText } from "./figures.js";
+import { make, number, shapeText } from "./figures.js";
+import { asking } from "./latest.js";
 import { Plate, factorFor, kernels, matrix, tiled } from "./plate.js";
-import { scaleOf } from "./palette.js";
+import { signedScaleOf } from "./palette.js";
 import { Working } from "./working.js";
 
 const SIDE = 264; // pixels of the enlarged map
@@ -33,7 +34,7 @@ export class Inspector {
       make("div.titlebar", {}, this.title, make("button", { type: "button", click: () => this.close(true) }, "Close")),
       make("div.bench", {}, make("div.specimen", {}, this.map, facts), this.working.element));
     root.hidden = true;
-    this.ask = asking((id, at) => state.explain(id, at), (told, id, at) => this.tellOf(told, id, at), () => {});
+    this.ask = asking((id, at) => state.explain(id, at), (told, id, at) => this.tellOf(told, id, at));
     this.listen();
   }
 
@@ -212,7 +213,7 @@ function asTold(told) {
   if (told?.kind !== "convolution" || !told.kernel.length) return {};
   const matrices = told.kernel.map(matrix);
   const { min, max } = extent(matrices);
-  return { matrices, first: told.channels[0], colours: scaleOf(told.kernel), min, max };
+  return { matrices, first: told.channels[0], colours: signedScaleOf(told.kernel), min, max };
 }
 
 function extent(matrices) {

@@ -5,6 +5,7 @@ import { Reading } from "./answers.js";
 import { correction } from "./correct.js";
 import { download, intake } from "./files.js";
 import { pen, shortcuts } from "./keys.js";
+import { latest } from "./latest.js";
 import { attach } from "./microscope.js";
 import { Pad } from "./pad.js";
 import { Session } from "./session.js";
@@ -35,8 +36,8 @@ class Seat {
     this.source = suffix ? "model-b" : "model-a";
     this.select = $(this.source);
     this.reading = new Reading(suffix);
-    this.loading = api.latest(() => attempt(() => this.load(), this.source), settle);
-    this.asking = api.latest(() => attempt(() => this.ask(), this.source, () => this.forget()), settle);
+    this.loading = latest(() => attempt(() => this.load(), this.source), settle);
+    this.asking = latest(() => attempt(() => this.ask(), this.source, () => this.forget()), settle);
     this.select.addEventListener("change", () => this.loading.ask());
   }
 
@@ -74,12 +75,15 @@ class Seat {
     this.shown = 0;
     this.reading.clear();
     status.mend(this.source);
+    if (this !== first) return;
+    $("notes").textContent = "";
+    session.look(null);
   }
 }
 
 const first = new Seat("");
 const second = new Seat("-b");
-const looking = api.latest(() => attempt(look, "microscope"), settle);
+const looking = latest(() => attempt(look, "microscope"), settle);
 const corrections = correction({
   form: $("correction"),
   select: $("correct"),
@@ -106,10 +110,9 @@ function settle() {
   body.dataset.state = channels.some(({ busy }) => busy) ? "busy" : "idle";
 }
 
-/** How the picture is made ready: strokes as the model's images were, unless it is taken raw. */
+/** How the picture is made ready: strokes as the model's images were, unless it is taken raw; dark ones made light. */
 function options({ strokes }) {
-  const ready = strokes !== null && !$("raw").checked;
-  return { centre: ready, invert: ready && pad.image ? "auto" : false };
+  return { centre: strokes !== null && !$("raw").checked, invert: strokes !== null && pad.image ? "auto" : false };
 }
 
 /** Name the server's models in both choices. */
@@ -139,13 +142,18 @@ function introduce(model) {
   $("raw-label").hidden = !model.strokes;
   corrections.offer(model);
   looks.revision = 0;
-  session.look(null);
   session.use(model);
+}
+
+/** A note of the server's on the one picture that was sent, as a sentence. */
+function sentence(note) {
+  const told = note.replace(/^the image: /, "");
+  return `${told[0].toUpperCase()}${told.slice(1)}.`;
 }
 
 /** An answer of the first model is shown. */
 function answered({ notes }) {
-  $("notes").textContent = notes.join(" ");
+  $("notes").textContent = notes.map(sentence).join(" ");
   body.dataset.answered = Number(body.dataset.answered) + 1;
   measure();
   follow();
@@ -197,9 +205,7 @@ function changed({ ended = performance.now(), anew = true } = {}) {
     stroke = null;
     status.mend("microscope");
     for (const seat of [first, second]) seat.forget();
-    $("notes").textContent = "";
     corrections.reset();
-    session.look(null);
   } else if (anew) {
     first.asking.ask();
     second.asking.ask();

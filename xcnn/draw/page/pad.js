@@ -1,8 +1,9 @@
 /** The pad: strokes as vectors, by mouse, touch, pen and keys, with undo and redo; told by its event "change". */
 
-import { SIZE, place, png, trace } from "./picture.js";
+import { Ink, SIZE, place, png } from "./picture.js";
 
 const BLANK = { image: null, strokes: [] };
+const UNDONE = 200; // steps that can be taken back
 
 /**
  * Emits "change" when what is on it changes, and when a stroke ends.
@@ -11,6 +12,7 @@ const BLANK = { image: null, strokes: [] };
  */
 export class Pad extends EventTarget {
   #canvas;
+  #ink = null;
   #page = BLANK;
   #past = [];
   #future = [];
@@ -18,7 +20,7 @@ export class Pad extends EventTarget {
   #frame = 0;
 
   /** Width of the brush, in the pad's units; and the keyboard's pen `{x, y}`, or null where it isn't used. */
-  brush = 24;
+  brush = 20;
   cursor = null;
 
   constructor(canvas) {
@@ -90,17 +92,19 @@ export class Pad extends EventTarget {
     this.#changed(time, this.#frame !== 0);
   }
 
-  /** Draw everything anew, at the screen's resolution and in the theme's colours. */
+  /** Draw what is on the pad, at the screen's resolution and in the theme's colours. */
   redraw() {
     const canvas = this.#canvas;
     const side = Math.round(canvas.clientWidth * devicePixelRatio);
+    if (side === 0) return;
     if (canvas.width !== side) canvas.width = canvas.height = side;
     const style = getComputedStyle(canvas);
     const context = canvas.getContext("2d");
     context.setTransform(side / SIZE, 0, 0, side / SIZE, 0, 0);
     context.clearRect(0, 0, SIZE, SIZE);
     if (this.#page.image) place(context, this.#page.image.bitmap);
-    trace(context, this.#page.strokes, style.color);
+    if (this.#ink?.side !== side || this.#ink.colour !== style.color) this.#ink = new Ink(side, style.color);
+    this.#ink.draw(context, this.#page.strokes);
     if (this.cursor) this.#ring(context, style.getPropertyValue("--accent"));
   }
 
@@ -113,7 +117,7 @@ export class Pad extends EventTarget {
   }
 
   #turn(page, stroke = null) {
-    this.#past.push(this.#page);
+    this.#past = [...this.#past.slice(1 - UNDONE), this.#page];
     this.#future = [];
     this.#page = page;
     this.#stroke = stroke;

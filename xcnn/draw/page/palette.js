@@ -73,10 +73,16 @@ export function scale(min, max) {
   return { min, max, bound, signed, rgb };
 }
 
+const extent = (values) => values.flat(Infinity).reduce(
+  ([min, max], value) => (Number.isFinite(value) ? [Math.min(min, value), Math.max(max, value)] : [min, max]), [0, 0]);
+
 /** Return the scale of all finite numbers of an array of any depth. */
-export function scaleOf(values) {
-  const flat = values.flat(Infinity).filter(Number.isFinite);
-  return scale(Math.min(0, ...flat), Math.max(0, ...flat));
+export const scaleOf = (values) => scale(...extent(values));
+
+/** Return their scale of two sides, as long as each other, whichever signs there are. */
+export function signedScaleOf(values) {
+  const bound = Math.max(...extent(values).map(Math.abs)) || 1;
+  return scale(-bound, bound);
 }
 
 /** Return a colour as one number, as ImageData's bytes lie in memory (all browsers' machines are little-endian). */

@@ -1,6 +1,6 @@
 /** Pictures of numbers: a canvas with one pixel for each, redrawn in place, and kernels laid side by side. */
 
-import { packed, scale } from "./palette.js";
+import { packed, signedScaleOf } from "./palette.js";
 
 /** A canvas with one pixel for each of `width` × `height` numbers. */
 export class Plate {
@@ -94,5 +94,5 @@ export function kernels(detail, flattened) {
   if (!detail?.kernels) return null;
   const { values, shape, min, max } = detail.kernels;
   const fold = (w) => (shape.length === 4 ? w.map(matrix) : folded(w, flattened));
-  return { of: values.map(fold), colours: scale(Math.min(0, min), Math.max(0, max)) };
+  return { of: values.map(fold), colours: { ...signedScaleOf([min, max]), min, max } };
 }

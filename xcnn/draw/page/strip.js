@@ -21,6 +21,9 @@ function asBytes(values) {
 const seenOf = ({ maps, min, max, silent }, exact) =>
   maps === null || min === null ? null : { bytes: decoded(maps), min, max, silent, exact };
 
+/** How many brackets stand over a node's card: those of the layers around it, and its own. */
+const depth = (node) => (node.above ? depth(node.above) : 0) + (node.parts.length > 0);
+
 /** The strip; `select(card, channel, position)` is called when a map is clicked, `switched` when kernels are shown. */
 export class Strip {
   constructor(root, { select, switched }) {
@@ -73,7 +76,9 @@ export class Strip {
     this.sample.parentElement.hidden = true;
     this.classes = model.classes;
     this.size = model.output_shape.join();
+    this.deepest = Math.max(...[...walk(nodes)].map(depth));
     this.picture = new Card({ id: null, title: "Picture", output_shape: model.input_shape, parameters: 0 }, {});
+    this.picture.element.style.setProperty("--above", this.deepest);
     this.row.replaceChildren(this.picture.element, ...nodes.map((node) => this.place(node)));
     const count = [...walk(nodes)].filter((node) => !passing(node)).length;
     this.count.textContent = `${count} layer${count > 1 ? "s" : ""}, ${model.parameters.toLocaleString("en")} parameters`;
@@ -102,6 +107,7 @@ export class Strip {
     const ends = node.layer.output_shape.join() === this.size;
     const card = new Card(node.layer, { classes: ends ? this.classes : null, flattened, select: this.select });
     card.from = from;
+    card.element.style.setProperty("--above", this.deepest - depth(node)); // headings stand in one line
     this.cards.set(node.layer.id, card);
     return card;
   }
@@ -118,7 +124,7 @@ export class Strip {
 
   /** Show what a model made of a picture: the reply of `POST /layers`, or null. */
   show(looked) {
-    this.picture.show(looked && asBytes(looked.input.values));
+    this.picture?.show(looked && asBytes(looked.input.values));
     const layers = new Map(looked?.layers.map((layer) => [layer.id, layer]));
     const last = [...this.cards.values()].at(-1);
     for (const [id, card] of this.cards) {

@@ -1,7 +1,8 @@
 /** Why the answer is what it is: the gradient with respect to the picture, and what covering a part of it does. */
 
-import { asking, make, number } from "./figures.js";
-import { css, scale, scaleOf } from "./palette.js";
+import { make, number } from "./figures.js";
+import { asking } from "./latest.js";
+import { css, signedScaleOf } from "./palette.js";
 import { Plate, factorFor } from "./plate.js";
 
 const SIDE = 252; // pixels of each picture
@@ -21,12 +22,11 @@ class Measure {
 
   show(values, picture, caption) {
     this.caption.textContent = caption;
-    const colours = scaleOf(values);
-    const bound = colours.bound;
-    const both = scale(-bound, bound);
-    draw(this.canvas, values, both, picture);
+    const colours = signedScaleOf(values);
+    const { bound } = colours;
+    draw(this.canvas, values, colours, picture);
     [this.low.textContent, this.high.textContent] = [number(-bound), number(bound)];
-    this.legend.numbers(Array.from({ length: 127 }, (_, k) => ((k - 63) / 63) * bound), both);
+    this.legend.numbers(Array.from({ length: 127 }, (_, k) => ((k - 63) / 63) * bound), colours);
   }
 }
 
@@ -76,7 +76,7 @@ export class Why {
     this.empty = make("p.note", {}, "Draw something: this is worked out from the drawing.");
     this.measures = make("div.measures", {}, this.gradient.element, this.product.element, this.occlusion.element);
     root.replaceChildren(make("div.titlebar", {}, this.title), this.empty, this.measures);
-    this.ask = asking(() => state.why(), (found, looked) => this.take(found, looked), () => {});
+    this.ask = asking(() => state.why(), (found, looked) => this.take(found, looked));
     new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
       this.refresh();
@@ -102,7 +102,7 @@ export class Why {
   }
 
   take(found, looked) {
-    if (!this.looked) return;
+    if (looked !== this.looked) return;
     this.found = found;
     const { values } = looked.input;
     this.picture = values.length === 1 ? values[0] : null;
@@ -117,11 +117,12 @@ export class Why {
     if (!found) return;
     const [gradient, covered] = [found.gradient, found.occlusion];
     this.gradient.show(gradient.values, this.picture,
-      `Orange: as the pixel gets brighter, ${found.target} rises; blue: it falls. The line is the edge of the strokes.`);
+      `Orange: were the pixel brighter, ${found.target} would rise; blue: it would fall.${
+        this.picture ? " The line is the edge of the strokes." : ""}`);
     this.product.element.hidden = !found.product;
     if (found.product) {
       this.product.show(found.product.values, this.picture,
-        `The gradient times the pixel: what the strokes that are there do for ${found.target} (orange) or against it (blue).`);
+        `The gradient times the pixel: what the light that is there does for ${found.target} (orange) or against it (blue).`);
     }
     this.occlusion.element.hidden = !covered;
     if (!covered) return;

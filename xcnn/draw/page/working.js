@@ -2,7 +2,7 @@
 
 import { make, number, together } from "./figures.js";
 import { Grid, products, sum } from "./grids.js";
-import { scaleOf } from "./palette.js";
+import { scaleOf, signedScaleOf } from "./palette.js";
 
 const CHANNELS = matchMedia("(max-width: 44rem)").matches ? 1 : 3; // of a convolution, shown at first
 
@@ -62,8 +62,8 @@ export class Working {
     const style = Object.fromEntries(Object.entries(values).map(([key, all]) => [key, together(all.flat(2))]));
     const scales = {
       patch: card.source?.colours ?? scaleOf(values.patch),
-      kernel: colours ?? scaleOf(values.kernel),
-      products: scaleOf(values.products),
+      kernel: colours ?? signedScaleOf(values.kernel),
+      products: signedScaleOf(values.products),
     };
     shown.forEach((k, row) => {
       for (const [key, grid] of Object.entries(this.rows[row])) {
@@ -132,8 +132,8 @@ export class Working {
     }));
     const scales = {
       x: card.source?.colours ?? scaleOf(terms.map(({ x }) => x)),
-      w: colours ?? scaleOf(terms.map(({ w }) => w)),
-      product: scaleOf(terms.map(({ product }) => product)),
+      w: colours ?? signedScaleOf(terms.map(({ w }) => w)),
+      product: signedScaleOf(terms.map(({ product }) => product)),
     };
     const largest = told.sum - (told.others ?? 0);
     const rows = told.others_count
