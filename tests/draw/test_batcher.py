@@ -143,3 +143,39 @@ def test_the_last_explanations_are_remembered(model, pictures):
         served.explain(x)
     assert served.explain(pictures[0]) is not first
     assert len(served._found) == 8
+
+
+def test_small_batches_run_in_the_thread_that_asks_and_large_ones_in_another():
+    where = {}
+
+    def run(x):
+        where[len(x)] = threading.current_thread()
+        return x
+
+    batcher = Batcher(run, here=4)
+
+    async def ask():
+        await batcher(np.zeros((4, 1)))
+        await batcher(np.zeros((5, 1)))
+
+    asyncio.run(ask())
+    batcher.close()
+    assert where[4] is threading.current_thread()
+    assert where[5] is not threading.current_thread()
+
+
+def test_what_comes_in_one_turn_of_the_loop_is_one_batch():
+    sizes = []
+
+    def run(x):
+        sizes.append(len(x))
+        return x
+
+    batcher = Batcher(run, here=8)
+
+    async def ask():
+        await asyncio.gather(*(batcher(np.zeros((1, 1))) for _ in range(6)))
+
+    asyncio.run(ask())
+    batcher.close()
+    assert sizes == [6]

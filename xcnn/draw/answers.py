@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,8 @@ from xcnn.errors import DataError, FileError, suggest
 __all__ = ["Answers"]
 
 _PICTURE = ("model", "centre", "invert")  # what every request with a picture knows
-_SMALL = 32 << 10  # bytes of JSON that are read sooner than another thread is woken
+_SMALL = 32 << 10  # bytes of a body that is read sooner than another thread is woken
+_SMALL_PIXELS = 16_384  # of the images in it
 _LIGHT = 256 << 10  # bytes of a body, which threads of their own read: drawings don't wait for photographs
 _LIGHT_PIXELS = 2_000_000  # of the images in it
 _FEW = 4096  # numbers that are written sooner
@@ -53,7 +55,9 @@ class Answers:
 
     def __init__(self, models: Sequence[Served], *, examples: Path | None, limits: Limits) -> None:
         self.models = {served.name: served for served in named_apart(models)}
-        self.batchers = {name: Batcher(served.probabilities) for name, served in self.models.items()}
+        self.batchers = {
+            name: Batcher(served.probabilities, here=served.quick) for name, served in self.models.items()
+        }
         # A quarter of all requests each: whatever there is too much of, there is room for the others.
         most = max(1, limits.requests // 4)
         self.reading = Workers("read", 2, most=most)
@@ -61,6 +65,7 @@ class Answers:
         self.explaining = Workers("explain", most=most)
         self.saving = Workers("save", most=max(1, most // 2))
         self.examples, self.limits = examples, limits
+        self.small = replace(limits, pixels=min(limits.pixels, _SMALL_PIXELS))
         self.light = replace(limits, pixels=min(limits.pixels, _LIGHT_PIXELS))
 
     @cached_property
@@ -207,14 +212,12 @@ class Answers:
         """Return the pictures of a request as the model takes them, (N, C, H, W), and remarks on them."""
         body, kind = await request.body(), request.headers.get("content-type", "")
         given = (body, kind, Options.from_query(query), served.wanted)
-        if kind.startswith("application/json") and len(body) <= _SMALL:
-            return quietly(read_pictures, *given, self.limits)
-        if len(body) <= _LIGHT:
-            try:
-                return await self.reading(read_pictures, *given, self.light)
-            except (DataError, Refused) as error:  # a small file of a large image, as a bomb is
-                if isinstance(error, Refused) and error.status != 413:
-                    raise
+        with suppress(_TooLarge):
+            if len(body) <= _SMALL:
+                return quietly(_read_within, self.small, *given)
+        with suppress(_TooLarge):
+            if len(body) <= _LIGHT:
+                return await self.reading(_read_within, self.light, *given)
         return await self.reading_much(read_pictures, *given, self.limits)
 
     async def _picture(self, request: Request, served: Served, query: dict[str, Any]) -> np.ndarray:
@@ -224,6 +227,20 @@ class Answers:
             raise Refused(400, f"got {len(x)} pictures; needed one", "body")
         picture: np.ndarray = x[0]
         return picture
+
+
+class _TooLarge(Exception):
+    """A body that is not read here."""
+
+
+def _read_within(limits: Limits, *given: Any) -> tuple[np.ndarray, list[str]]:
+    """Return `read_pictures`, unless a small file holds a large image, as a bomb does."""
+    try:
+        return read_pictures(*given, limits)
+    except (DataError, Refused) as error:
+        if isinstance(error, Refused) and error.status != 413:
+            raise
+        raise _TooLarge from error
 
 
 def _predictions(served: Served, p: np.ndarray) -> list[dict[str, Any]]:

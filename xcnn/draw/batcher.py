@@ -16,21 +16,23 @@ _Waiting: TypeAlias = tuple[np.ndarray, "asyncio.Future[np.ndarray]"]
 
 
 class Batcher:
-    """Collect inputs while a thread works on earlier ones, and run what has come as one batch.
+    """Collect inputs, and run what has come as one batch.
 
-    Nobody waits for company: the first input runs alone, at once, and those that arrive meanwhile are the
-    next batch.
+    Nobody waits for company: what was read in one turn of the event loop runs at once, and what arrives
+    meanwhile is the next batch.
 
     Parameters
     ----------
     run : callable
-        ``run(x) -> y`` of arrays (N, ...), on a thread of its own; row n of y depends on row n of x alone.
+        ``run(x) -> y`` of arrays (N, ...); row n of y depends on row n of x alone.
     most : int
         Rows of a batch; an input that has more runs by itself.
+    here : int
+        Batches of up to so many rows run in the thread of the event loop, larger ones in another.
     """
 
-    def __init__(self, run: Callable[[np.ndarray], np.ndarray], /, *, most: int = 256) -> None:
-        self._run, self._most = run, most
+    def __init__(self, run: Callable[[np.ndarray], np.ndarray], /, *, most: int = 256, here: int = 0) -> None:
+        self._run, self._most, self._here = run, most, here
         self._waiting: deque[_Waiting] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="xcnn-predict")
         self._task: asyncio.Task[None] | None = None
@@ -64,7 +66,11 @@ class Batcher:
         """Run batch after batch until nothing waits."""
         while self._waiting:
             batch = self._next()
-            answers = await loop.run_in_executor(self._thread, self._answers, [x for x, _ in batch])
+            inputs = [x for x, _ in batch]
+            if sum(map(len, inputs)) <= self._here:
+                answers = self._answers(inputs)
+            else:
+                answers = await loop.run_in_executor(self._thread, self._answers, inputs)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if future.done():  # whoever asked has gone
                     continue

@@ -37,8 +37,8 @@ class Options:
     Parameters
     ----------
     centre : bool
-        Whether strokes are centred and scaled as those were that the model learned from. Pictures that have
-        the model's size are taken as they are.
+        Whether strokes are centred and scaled as those were that the model learned from; of a photograph,
+        paper and lighting are taken away before. Pictures that have the model's size are taken as they are.
     invert : {"false", "true", "auto"}
         Whether light and dark are exchanged: auto does so where the edge of a picture is light, for models
         that learned from light strokes on a dark ground.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ __all__ = ["Served", "named_apart"]
 
 _SAMPLE = 512  # images of the training set, by which dead channels are told
 _KEPT = 8  # explanations: a pointer that moves over a map asks for the same one again and again
+_BATCH, _QUICK = 32, 1e-3  # pictures, and seconds for them, that the event loop is held up for
 _DEVICE = RLock()  # whoever uses a model that lives on an accelerator holds it: streams and graphs are shared
 
 
@@ -111,6 +113,18 @@ class Served:
         p = np.asarray(self.read(Model.predict_proba, x))
         return np.concatenate([1.0 - p, p], axis=1) if p.shape[1:] == (1,) else p
 
+    @cached_property
+    def quick(self) -> int:
+        """How many pictures it answers sooner than another thread is worth waking; measured once."""
+        if not self.model.backend.host:
+            return 0
+        x, seconds = np.zeros((_BATCH, *self.shape), np.float32), []
+        for _ in range(3):
+            start = time.perf_counter()
+            self.probabilities(x)
+            seconds.append(time.perf_counter() - start)
+        return _BATCH if min(seconds) < _QUICK else 0
+
     def read(self, how: Any, /, *arguments: Any) -> Any:
         """Return ``how(model, *arguments)``, in this thread and others at once as far as its backend allows.
 
@@ -161,6 +175,7 @@ class Served:
         self.explain(np.zeros(self.shape, np.float32))
         for n in (1, 2, 8, 16, 64):
             self.probabilities(np.zeros((n, *self.shape), np.float32))
+        _ = self.quick
 
 
 def named_apart(models: Iterable[Served], /) -> list[Served]:
