@@ -146,21 +146,26 @@ def _check_extra() -> None:
 
 def _own(backend: str | None) -> Path:
     """Return the folder of a model for the page: one that was trained for it before, or now."""
-    for folder in _OWN.values():
-        if (folder / MODEL).is_file():
-            say(f"Taking {folder / MODEL}, which an earlier xcnn draw trained (delete it to train anew)")
-            return folder
-    name = "mnist" if available()["mnist"] else "digits"
-    if _OWN[name].is_dir() and any(_OWN[name].iterdir()):
+    name = "mnist" if (_OWN["mnist"] / MODEL).is_file() or available()["mnist"] else "digits"
+    folder = _OWN[name]
+    if (folder / MODEL).is_file():
+        say(f"Taking {folder / MODEL}, which an earlier xcnn draw trained (delete it to train anew)")
+        return folder
+    if folder.is_dir() and any(folder.iterdir()):
         msg = f"holds no {MODEL}: a training was cut off, or goes on in another xcnn draw"
-        raise FileError(f"{msg}; needed its end, or the folder deleted", where=str(_OWN[name]))
+        raise FileError(f"{msg}; needed its end, or the folder deleted", where=str(folder))
     changes = {"backend": xcnn.get_backend(backend).name}
     config = default_config(name).model_copy(update=changes)
-    say(f"No model was given: a small network learns {name} first, once; its folder is {_OWN[name]}")
+    say(f"No model was given: a small network learns {name} first, once; its folder is {folder}")
     say("(Ctrl-C ends its training early; what it has learned after an epoch is used)")
+    if name == "digits":
+        say("(8 x 8 pixels show little of a drawing. MNIST has 28 x 28, but isn't on this machine:")
+        say(
+            """ python -c "import xcnn; xcnn.data.load('mnist')" downloads it, 11 MB; then xcnn draw again)"""
+        )
     images = config.load_data()
-    learn(config, config.build_model(images), images, _OWN[name])
-    return _OWN[name]
+    learn(config, config.build_model(images), images, folder)
+    return folder
 
 
 def _calibrated(model: Model, config: RunConfig | None, name: str) -> Model:

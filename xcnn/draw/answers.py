@@ -21,7 +21,7 @@ from xcnn.draw.layers import describe_layer
 from xcnn.draw.limits import Limits
 from xcnn.draw.maps import look
 from xcnn.draw.numbers import plain, to_json
-from xcnn.draw.pictures import Options, read_pictures
+from xcnn.draw.pictures import Options, Wanted, read_pictures
 from xcnn.draw.query import read_query
 from xcnn.draw.refusals import Refused
 from xcnn.draw.served import Served, named_apart
@@ -233,10 +233,12 @@ class _TooLarge(Exception):
     """A body that is not read here."""
 
 
-def _read_within(limits: Limits, *given: Any) -> tuple[np.ndarray, list[str]]:
+def _read_within(
+    limits: Limits, body: bytes, kind: str, options: Options, wanted: Wanted
+) -> tuple[np.ndarray, list[str]]:
     """Return `read_pictures`, unless a small file holds a large image, as a bomb does."""
     try:
-        return read_pictures(*given, limits)
+        return read_pictures(body, kind, options, wanted, limits)
     except (DataError, Refused) as error:
         if isinstance(error, Refused) and error.status != 413:
             raise
