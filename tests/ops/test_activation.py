@@ -11,7 +11,7 @@ from tests.ops.checks import backward, forward, says
 from tests.ops.draws import Case
 from tests.tolerances import assert_close
 from xcnn import ops
-from xcnn.errors import OptionError, ShapeError
+from xcnn.errors import DataError, OptionError, ShapeError
 
 ELEMENTWISE = ["relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh"]
 
@@ -110,6 +110,13 @@ def test_adding_a_constant_to_the_logits_changes_nothing(backend):
 def test_a_missing_axis_is_refused(name, backend, axis):
     with pytest.raises(ShapeError, match=says(f"{name}: axis", str(axis), "(2, 3)")):
         getattr(ops, name)(backend.asarray(np.ones((2, 3))), axis=axis)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (5, 0, 0)])
+def test_an_empty_array_is_refused(name, backend, shape):
+    with pytest.raises(DataError, match=says(f"{name}: x is empty", str(shape), "at least one")):
+        getattr(ops, name)(backend.asarray(np.ones(shape)), axis=1)
 
 
 def test_gelu_refuses_an_unknown_approximation(backend):

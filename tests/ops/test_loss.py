@@ -117,6 +117,23 @@ def test_a_class_of_weight_zero_is_ignored(backend, name):
     np.testing.assert_array_equal(dz[1], 0)
 
 
+@pytest.mark.parametrize("name", CROSS)
+def test_weights_may_sum_to_less_than_zero(backend, name):
+    p = np.array([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6]])
+    z = np.log(p) if name == "cross_entropy" else p
+    loss, dz = loss_of(backend, name, z, np.array([0, 1, 0]), np.array([-3.0, 1.0]))
+    assert_close(loss, (3 * math.log(0.7) - math.log(0.8) + 3 * math.log(0.4)) / -5, "float64")
+    assert np.isfinite(dz).all()
+
+
+@pytest.mark.parametrize("name", CROSS)
+def test_labels_of_weight_zero_alone_give_a_loss_of_zero(backend, dtype, name):
+    p = np.array([[0.7, 0.3], [0.2, 0.8]], dtype=dtype)
+    loss, dz = loss_of(backend, name, p, np.array([0, 0]), np.array([0, 1], dtype=dtype))
+    np.testing.assert_array_equal(loss, 0)
+    np.testing.assert_array_equal(dz, 0)
+
+
 @pytest.mark.parametrize("name", [*CROSS, *BINARY])
 def test_the_gradient_scales_with_that_of_the_loss(backend, name):
     z, labels = np.random.default_rng(0).uniform(0.1, 0.9, size=(4, 3)), np.array([0, 1, 2, 0])

@@ -36,7 +36,8 @@ def _weigh(
             msg = f"class_weights has shape {tuple(class_weights.shape)}; needed ({k},)"
             raise ShapeError(msg)
         check_floating(xp, z, class_weights, names=f"{name} class_weights")
-        total = xp.maximum(xp.sum(t * class_weights), xp.finfo(z.dtype).smallest_normal)
+        total, tiny = xp.sum(t * class_weights), xp.finfo(z.dtype).smallest_normal
+        total = total + tiny * xp.astype(xp.abs(total) < tiny, z.dtype)  # 0 / 0 is 0
     if label_smoothing:
         t = (1 - label_smoothing) * t + label_smoothing / k
     return (t if class_weights is None else t * class_weights), total

@@ -6,7 +6,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import ShapeError
+from xcnn.errors import DataError, ShapeError
 from xcnn.ops.op import Op, check_floating
 from xcnn.types import Array
 
@@ -20,6 +20,9 @@ def shifted(x: Array, axis: int, /) -> tuple[Any, Any]:
     if not -x.ndim <= axis < x.ndim:
         msg = f"axis is {axis}; x has shape {tuple(x.shape)}"
         raise ShapeError(msg)
+    if 0 in x.shape:
+        msg = f"x is empty, its shape {tuple(x.shape)}; needed at least one row and one class"
+        raise DataError(msg)
     z = xp.maximum(x - xp.max(x, axis=axis, keepdims=True), xp.finfo(x.dtype).min)
     return z, xp.exp(z)
 
@@ -46,6 +49,8 @@ def softmax(x: Array, /, *, axis: int = 1) -> tuple[Any, Any]:
     ------
     ShapeError
         If x has no such axis.
+    DataError
+        If x is empty.
     """
     _, e = shifted(x, axis)
     y = e / array_namespace(x).sum(e, axis=axis, keepdims=True)
@@ -81,6 +86,8 @@ def log_softmax(x: Array, /, *, axis: int = 1) -> tuple[Any, Any]:
     ------
     ShapeError
         If x has no such axis.
+    DataError
+        If x is empty.
     """
     xp = array_namespace(x)
     z, e = shifted(x, axis)
