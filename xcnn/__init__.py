@@ -97,18 +97,19 @@ __all__ = [
     "schedules",
     "set_backend",
     "set_num_threads",
+    "sklearn",
     "use_backend",
 ]
 
 
 def __dir__() -> list[str]:
-    """Return the public names, `plots` included."""
+    """Return the public names, `plots` and `sklearn` included."""
     return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
-    """Import `xcnn.plots` at its first use: it needs matplotlib."""
-    if name == "plots":
-        return importlib.import_module("xcnn.plots")
+    """Import `xcnn.plots` and `xcnn.sklearn` at their first use: they need matplotlib and scikit-learn."""
+    if name in ("plots", "sklearn"):
+        return importlib.import_module(f"xcnn.{name}")
     msg = f"module 'xcnn' has no attribute {name!r}"
     raise AttributeError(msg)

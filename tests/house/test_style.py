@@ -16,6 +16,7 @@ EVERYTHING = PRODUCT + sorted(
     path for top in ("tests", "examples", "bench") for path in (ROOT / top).rglob("*.py")
 )
 PICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+PICKLED = ("tests/sklearn/test_classifier.py",)  # others pickle estimators: it must see that they come back
 
 
 def _name(path: Path) -> str:
@@ -83,7 +84,7 @@ def test_a_question_for_a_backend_is_recognised(source, expected):
     assert any(map(_asks_for_a_backend, ast.walk(ast.parse(source)))) is expected
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=_name)
+@pytest.mark.parametrize("path", [p for p in EVERYTHING if _name(p) not in PICKLED], ids=_name)
 def test_nothing_is_pickled(path):
     wrong = []
     for node in _nodes(path):
