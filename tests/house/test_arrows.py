@@ -42,7 +42,7 @@ FLOORS = (
         "xcnn.search",
     ),
     ("xcnn",),
-    ("xcnn.draw", "xcnn.reproduce"),
+    ("xcnn.draw", "xcnn.reproduce", "xcnn.sklearn"),
     ("xcnn.cli", "xcnn.__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
@@ -65,6 +65,7 @@ CORE = {"numpy", "numba", "llvmlite"} | {
     "safetensors",
 }
 APP = {"sklearn", "markdown_it", "matplotlib", "PIL", "threadpoolctl", "typer", "rich"}
+ONNX = {"onnx"}
 DRAW = {"starlette", "uvicorn", "python_multipart", "anyio"}
 
 
@@ -194,7 +195,7 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_xcnn_imports_no_array_library_and_no_backend():
-    allowed = CORE | APP | DRAW | {"xcnn"} | sys.stdlib_module_names
+    allowed = CORE | APP | DRAW | ONNX | {"xcnn"} | sys.stdlib_module_names
     wrong = [
         str(found)
         for found in IMPORTS
@@ -209,7 +210,7 @@ def test_only_the_command_line_and_deferred_imports_need_the_app_extra():
         for found in IMPORTS
         if _top(found.imported) in APP
         and not found.deferred
-        and not found.importer.startswith(("xcnn.cli", "xcnn.draw", "xcnn.plots"))
+        and not found.importer.startswith(("xcnn.cli", "xcnn.draw", "xcnn.plots", "xcnn.sklearn"))
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -219,6 +220,15 @@ def test_only_the_drawing_pad_needs_the_draw_extra():
         str(found)
         for found in IMPORTS
         if _top(found.imported) in DRAW and not found.importer.startswith("xcnn.draw")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_its_own_room_imports_onnx_and_not_before_a_call():
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if _top(found.imported) in ONNX and not (found.deferred and found.importer.startswith("xcnn.io.onnx"))
     ]
     assert not wrong, "\n".join(wrong)
 

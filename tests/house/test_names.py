@@ -44,6 +44,7 @@ NAMES = {
         "optim",
         "plots",
         "schedules",
+        "sklearn",
     ],
     "errors": [
         "BackendError",
@@ -358,6 +359,13 @@ def test_options_of_fit_and_evaluate_are_those_of_training():
 
 def test_occlusion_has_its_signature():
     _check(xcnn.explain.occlusion, "model, x, /, *, size=None, stride=None, value=None, batch_size=256")
+
+
+def test_weights_go_in_and_out_with_these_signatures():
+    options = "names=None, convention='torch'"
+    _check(xcnn.io.load_weights, f"model, source, /, *, {options}, strict=True")
+    _check(xcnn.io.get_weights, f"model, /, *, {options}")
+    _check(xcnn.io.save_weights, f"model, path, /, *, {options}")
 
 
 def test_trainer_has_its_signature():

@@ -16,7 +16,18 @@ import xcnn
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"xcnn", "xcnn_numpy", "xcnn_cupy", "xcnn_torch", "xcnn_strict", "xcnn_python"}
-HEAVY = {"torch", "cupy", "array_api_strict", "sklearn", "scipy", "matplotlib", "typer", "rich", "pydantic"}
+HEAVY = {
+    "torch",
+    "cupy",
+    "array_api_strict",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "typer",
+    "rich",
+    "pydantic",
+    "onnx",
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +72,7 @@ def test_wheel_states_what_it_needs(wheel, project):
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "BSD-3-Clause"
-    extras = {"app", "draw", "browser", "cuda12", "cuda13", "torch", "dev"}
+    extras = {"app", "draw", "browser", "cuda12", "cuda13", "torch", "onnx", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras
     core = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
     assert core == {"numpy", "numba", "array-api-compat", "array-api-extra", "pydantic", "safetensors"}
