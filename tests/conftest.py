@@ -71,7 +71,13 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say again, where nobody overlooks it, which backends were not tested."""
+    """Count the outside suites' cases, and say again, where nobody overlooks it, what was not tested."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    if counts := sorted({value for key, value in properties if key == "conformance"}):
+        terminalreporter.section("conformance", sep="-")
+        for line in counts:
+            terminalreporter.write_line(line)
     lines = _left_out()
     if lines:
         terminalreporter.section("left out", sep="-")
