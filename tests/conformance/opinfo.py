@@ -195,7 +195,9 @@ def adapted(name: str, sample: Any, /) -> Call | str:
 def _infos(name: str) -> tuple[Any, ...]:
     from torch.testing._internal.common_methods_invocations import op_db
 
-    torch.backends.__allow_nonbracketed_mutation_flag = True  # that import forbids to set flags from now on
+    # That import forbids to set flags from now on; the module itself stands behind a stand-in.
+    torch.backends.m.__allow_nonbracketed_mutation_flag = True
+    assert not torch.backends.flags_frozen()
     return tuple(info for info in op_db if info.name == name)
 
 

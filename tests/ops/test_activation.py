@@ -113,9 +113,9 @@ def test_a_missing_axis_is_refused(name, backend, axis):
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (5, 0, 0)])
-def test_an_empty_array_is_refused(name, backend, shape):
-    with pytest.raises(DataError, match=says(f"{name}: x is empty", str(shape), "at least one")):
+@pytest.mark.parametrize("shape", [(2, 0), (5, 0, 0)])
+def test_an_array_without_classes_is_refused(name, backend, shape):
+    with pytest.raises(DataError, match=says(f"{name}: x has shape", str(shape), "one class at least")):
         getattr(ops, name)(backend.asarray(np.ones(shape)), axis=1)
 
 

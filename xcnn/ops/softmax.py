@@ -20,8 +20,8 @@ def shifted(x: Array, axis: int, /) -> tuple[Any, Any]:
     if not -x.ndim <= axis < x.ndim:
         msg = f"axis is {axis}; x has shape {tuple(x.shape)}"
         raise ShapeError(msg)
-    if 0 in x.shape:
-        msg = f"x is empty, its shape {tuple(x.shape)}; needed at least one row and one class"
+    if x.shape[axis] == 0:
+        msg = f"x has shape {tuple(x.shape)}; needed one class at least along axis {axis}"
         raise DataError(msg)
     z = xp.maximum(x - xp.max(x, axis=axis, keepdims=True), xp.finfo(x.dtype).min)
     return z, xp.exp(z)
@@ -50,7 +50,7 @@ def softmax(x: Array, /, *, axis: int = 1) -> tuple[Any, Any]:
     ShapeError
         If x has no such axis.
     DataError
-        If x is empty.
+        If x has no class.
     """
     _, e = shifted(x, axis)
     y = e / array_namespace(x).sum(e, axis=axis, keepdims=True)
@@ -87,7 +87,7 @@ def log_softmax(x: Array, /, *, axis: int = 1) -> tuple[Any, Any]:
     ShapeError
         If x has no such axis.
     DataError
-        If x is empty.
+        If x has no class.
     """
     xp = array_namespace(x)
     z, e = shifted(x, axis)
