@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import doctest
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xcnn
+from tests.interpreter import environment
 from xcnn import layers
 from xcnn.sklearn import CNNClassifier
 
@@ -105,9 +105,11 @@ def test_no_check_is_left_out():
         "found = check_estimator(CNNClassifier(), on_skip=None, on_fail=None)\n"
         "print([(c['check_name'], c['status'], c['exception']) for c in found if c['status'] != 'passed'])"
     )
-    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}  # without it, one of them is skipped
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, env=environment
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment(SCIPY_ARRAY_API="1"),  # without it, one of them is skipped
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
