@@ -9,7 +9,7 @@ import pytest
 
 import xcnn
 from xcnn.calibration import calibrate, expected_calibration_error, fit_temperature, reliability_table
-from xcnn.errors import DataError, OptionError
+from xcnn.errors import DataError, DTypeError, OptionError
 from xcnn.layers import (
     Conv2D,
     Dense,
@@ -298,3 +298,10 @@ def test_a_model_of_numbers_and_a_batch_of_none_are_refused():
     ending = xcnn.Model([Flatten(), Dense(3, activation="softmax")], (1, 6, 6), backend="numpy")
     ending.loss = model.loss
     assert calibrate(ending, x, y)
+
+
+def test_bins_and_dtypes_have_limits():
+    with pytest.raises(OptionError, match="bins is 2147483648"):
+        reliability_table([0, 1], [[0.5, 0.5]] * 2, bins=2**31)
+    with pytest.raises(DTypeError, match="calibration: proba have dtype complex"):
+        reliability_table([0, 1], np.full((2, 2), 0.5 + 0j))

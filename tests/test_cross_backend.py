@@ -9,6 +9,7 @@ import xcnn
 from tests.conftest import TESTED, USABLE
 from tests.nets import assert_same, full, host, plain, stripes
 from tests.ops.checks import says
+from tests.tolerances import LOSSES
 from xcnn import optim
 from xcnn.errors import DeviceMismatchError, DTypeError
 from xcnn.layers import (
@@ -28,9 +29,6 @@ from xcnn.layers import (
 
 X, Y = stripes()
 others = pytest.mark.parametrize("other", [name for name in TESTED if name != "numpy"])
-
-# Losses of the first twenty steps agree to this, relative to each: rounding grows from step to step.
-LOSSES = {"float32": 2e-4, "float64": 1e-9}
 
 
 def first_losses(backend, dtype, optimizer, steps=20):

@@ -293,3 +293,15 @@ def test_report_is_aligned_and_at_most_a_hundred_wide(model, digits):
     assert sum(line.startswith("       change: ") for line in lines) == 2
     assert repr(diagnosis) == str(diagnosis)
     assert xcnn.diagnose(model, digits.test.x[:1]).images == 1
+
+
+def test_what_does_not_fit_is_refused():
+    model = xcnn.Model([Flatten(), Dense(3)], (1, 2, 2))
+    x = np.ones((4, 1, 2, 2), "float32")
+    with pytest.raises(xcnn.OptionError, match="diagnose: batch_size is '2'"):
+        xcnn.diagnose(model, x, batch_size="2")
+    with pytest.raises(xcnn.DataError, match="x is empty"):
+        xcnn.diagnose(model, x[:0])
+    labels = xcnn.backend.get_backend("python").asarray([0, 1, 2, -3])
+    with pytest.raises(xcnn.DataError, match="labels reach from -3 to 2"):
+        xcnn.diagnose(model, x, labels)

@@ -13,7 +13,7 @@ from tests.nets import SHAPE, assert_same, full, host, plain, stripes
 from tests.ops.checks import says
 from xcnn import losses, ops
 from xcnn.backend import backend_of
-from xcnn.errors import DTypeError, GradientError, ShapeError
+from xcnn.errors import DataError, DeviceMismatchError, DTypeError, GradientError, OptionError, ShapeError
 from xcnn.layers import (
     BatchNorm2D,
     Conv2D,
@@ -381,3 +381,19 @@ def test_a_shape_that_does_not_fit_is_refused():
         xcnn.gradcheck(plain(), X)
     with pytest.raises(ShapeError):
         xcnn.gradcheck(ops.linear, X, W.T)
+
+
+@pytest.mark.parametrize("options", [{"directions": "3"}, {"directions": 0}, {"seed": -1}, {"tolerance": ()}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(OptionError, match="gradcheck"):
+        xcnn.gradcheck(ops.relu, np.ones(3), **options)
+
+
+def test_arrays_that_are_empty_or_of_two_kinds_are_refused():
+    with pytest.raises(DataError, match=says("gradcheck", "array 1 is empty", "(0, 2)")):
+        xcnn.gradcheck(ops.relu, np.ones((0, 2)))
+    with pytest.raises(DTypeError, match=says("gradcheck", "got a")):
+        xcnn.gradcheck(ops.relu, object())
+    other = xcnn.backend.get_backend("python").asarray([[1.0]])
+    with pytest.raises(DeviceMismatchError, match=says("gradcheck", "needed one kind")):
+        xcnn.gradcheck(ops.linear, np.ones((1, 1)), other)

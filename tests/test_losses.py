@@ -248,3 +248,28 @@ def test_a_near_miss_is_suggested():
         OptionError, match=says("unknown loss 'cross_entropi'; did you mean 'cross_entropy'?")
     ):
         losses.get("cross_entropi")
+
+
+def test_labels_of_one_class_are_counted():
+    """One label for three rows would have been broadcast."""
+    with pytest.raises(ShapeError, match=says("cross_entropy", "(1,)", "needed (3,)")):
+        ops.cross_entropy(np.ones((3, 1)), np.zeros(1, int))
+    with pytest.raises(DTypeError, match="integer"):
+        ops.cross_entropy(np.ones((3, 1)), np.zeros(3, "float32"))
+
+
+@pytest.mark.parametrize("value", ["x", None, (0.1,), np.ones(2), np.nan, True])
+def test_options_that_are_no_numbers_are_refused(value):
+    with pytest.raises(OptionError, match="cross_entropy: label_smoothing"):
+        losses.CrossEntropy(label_smoothing=value)
+    with pytest.raises(OptionError, match="huber: delta"):
+        losses.Huber(delta=value)
+    with pytest.raises(OptionError, match="label_smoothing"):
+        ops.cross_entropy(np.ones((2, 3)), np.zeros(2, int), label_smoothing=value)
+
+
+def test_a_loss_of_what_is_no_array_says_where():
+    with pytest.raises(DTypeError, match=r"^cross_entropy: "):
+        losses.CrossEntropy(class_weights=[1, 2])(3, np.zeros(2, int))
+    with pytest.raises(DTypeError, match=r"^mse: got 1 arrays; needed 2"):
+        ops.mse(np.ones(2), None)

@@ -9,7 +9,7 @@ import xcnn
 from tests.nets import SHAPE, plain, stripes
 from tests.ops.checks import says
 from xcnn import metrics
-from xcnn.errors import OptionError
+from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
 from xcnn.layers import Dense, Flatten, Sigmoid, Softmax
 
 Z = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0], [1.0, 2.0, 0.0], [7.0, 8.0, 9.0]])
@@ -150,3 +150,42 @@ def test_accuracy_of_one_output_is_that_of_the_predicted_classes(ending, loss, b
     assert model.evaluate(X, labels, **options)["accuracy"] == pytest.approx(want)
     history = model.fit(X, labels, batch_size=48, optimizer=xcnn.optim.SGD(0.0), **options)
     assert history["accuracy"] == [pytest.approx(want)]
+
+
+@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.top5_accuracy, metrics.mean_absolute_error])
+def test_outputs_and_labels_that_do_not_go_together_are_refused(metric):
+    z = np.ones((3, 2))
+    for labels, kind in (
+        (np.zeros(4, int), ShapeError),
+        (np.zeros((3, 2, 2)), ShapeError),
+        (np.zeros(3, "complex64"), DTypeError),
+        (np.zeros(3, object), DTypeError),
+        ([0, 1, 0], DTypeError),
+        (None, DTypeError),
+    ):
+        with pytest.raises(kind, match=metric.__name__):
+            metric(z, labels)
+    for outputs in (np.ones((0, 2)), np.ones((3, 2), int), [[1.0, 2.0]] * 3):
+        with pytest.raises(xcnn.Error, match=metric.__name__):
+            metric(outputs, np.zeros(3, int))
+
+
+@pytest.mark.parametrize("label", [-1, 6])
+def test_top5_accuracy_refuses_labels_out_of_range(label):
+    with pytest.raises(DataError, match=says("top5_accuracy", "needed 0 to 5")):
+        metrics.top5_accuracy(np.ones((2, 6)), np.asarray([0, label]))
+
+
+def test_mean_absolute_error_takes_classes_as_the_loss_does():
+    z, labels = np.asarray([[0.5, 1.0], [2.0, 0.0]]), np.asarray([1, 0])
+    assert metrics.mean_absolute_error(z, labels) == xcnn.ops.mae(z, labels)[0] == 0.375
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"), [((4, 1, 3, 3), (4, 3, 3)), ((4, 2, 3), (4, 6)), ((4, 1), (4,)), ((4,), (4, 1))]
+)
+def test_labels_as_many_as_the_outputs_may_be_of_another_shape(outputs, labels):
+    y = np.arange(float(np.prod(outputs))) % 2
+    z = y.reshape(outputs)
+    assert metrics.accuracy(z, y.reshape(labels), threshold=0.5) == 1
+    assert metrics.mean_absolute_error(z, y.reshape(labels).astype("float32")) == 0

@@ -265,3 +265,70 @@ def test_no_class_is_told_where_an_output_is_nan(backend):
         model.predict_classes(x)
     with pytest.raises(DataError, match=says("evaluate", "not finite")):
         model.evaluate(x, Y)
+
+
+class Lying:
+    """Says that it is an array."""
+
+    shape, dtype = (2, *SHAPE), np.dtype("float32")
+
+
+@pytest.mark.parametrize(
+    "x",
+    [Lying(), memoryview(np.zeros((2, *SHAPE))), object(), "x", None, (row for row in np.zeros((2, *SHAPE)))],
+    ids=lambda x: type(x).__name__,
+)
+def test_what_is_no_array_is_refused_by_every_entrance(x):
+    model = plain(backend="numpy")
+    for call in (
+        model.predict,
+        model.accept,
+        lambda x: model.evaluate(x, [0, 1]),
+        lambda x: model.fit(x, [0, 1]),
+    ):
+        with pytest.raises(DTypeError, match=r"^(Model|evaluate|fit|Loader): "):
+            call(x)
+
+
+def test_masked_elements_are_refused_and_subclasses_are_arrays():
+    model, (x, y) = plain(backend="numpy"), stripes(4)
+    masked = np.ma.masked_array(x, mask=False)
+    np.testing.assert_array_equal(model.predict(masked), model.predict(x))
+    masked[0, 0, 0, 0] = np.ma.masked
+    with pytest.raises(DataError, match=says("Model", "1 of 256 elements are masked")):
+        model.predict(masked)
+    with pytest.raises(DataError, match=says("masked")):
+        model.evaluate(x, np.ma.masked_array(y, mask=True))
+
+
+def test_a_list_that_is_no_array_is_refused_by_name():
+    for x in ([[1.0], [1.0, 2.0]], [[[[[1.0] * 8] * 8]], [[1.0]]]):
+        with pytest.raises(DataError, match=says("Model", "rows of one shape")):
+            plain(backend="numpy").predict(x)
+
+
+@pytest.mark.skipif("torch" not in USABLE, reason="PyTorch is not installed")
+def test_a_tensor_of_a_graph_is_taken_without_it():
+    import torch
+
+    x = torch.zeros((2, *SHAPE), requires_grad=True)
+    model = plain(backend="torch")
+    assert not model.predict(x).requires_grad
+    assert float(xcnn.Trainer(model).step(x, torch.zeros(2, dtype=torch.int64))) > 0
+    assert not model.state.arrays.values.requires_grad
+
+
+class Lazy:
+    """Rows that are read when they are asked for; extents of any integers, and no dtype."""
+
+    def __init__(self, a):
+        self.a, self.shape = a, [np.int64(n) for n in a.shape]
+
+    def __getitem__(self, key):
+        return self.a[key]
+
+
+def test_what_has_a_shape_and_rows_is_taken():
+    model, (x, y) = plain(backend="numpy"), stripes(4)
+    np.testing.assert_array_equal(model.predict(Lazy(x)), model.predict(x))
+    assert model.evaluate(Lazy(x), y) == model.evaluate(x, y)

@@ -110,6 +110,21 @@ def test_equal_keys_keep_their_order(monkeypatch):
     assert random.permutation(100, seed=0).tolist() == want
 
 
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 16, 1001])
+def test_a_permutation_is_that_of_its_definition_however_it_is_cut(n, monkeypatch):
+    monkeypatch.setattr(random, "_PIECE", 8)
+    words = random.random_bits(2 * n, seed=5, stream=(3, random.SHUFFLE, 2), xp=np).tolist()
+    keys = [high << 32 | low for high, low in zip(words[0::2], words[1::2], strict=True)]
+    want = sorted(range(n), key=keys.__getitem__)
+    assert random.permutation(n, seed=5, step=3, use=2).tolist() == want
+
+
+def test_words_can_be_had_from_any_counter_on(backend):
+    rest = {"seed": 6, "stream": (1, 2, 3), "xp": backend.xp, "device": device_of(backend)}
+    whole, late = random.random_bits(100, **rest), random.random_bits(57, first=9, **rest)
+    np.testing.assert_array_equal(backend.to_numpy(late), backend.to_numpy(whole)[36:93])
+
+
 def test_permutations_are_even():
     counts = np.zeros((4, 4))
     for step in range(2000):

@@ -24,6 +24,13 @@ EXACT = {"float32": Tolerance(1e-4, 2e-6), "float64": Tolerance(1e-10, 1e-12)}
 # A gradient in float64 against central differences of fourth order (see tests/ops/checks.py).
 DIFFERENCES = Tolerance(1e-7, 1e-9)
 
+# Losses of the first twenty steps on two backends, relative to each: rounding grows from step to step.
+LOSSES = {"float32": 2e-4, "float64": 1e-9}
+
+# A net in a low precision against the readable layers in the same one: the length of the difference, in units
+# of what rounding an operand loses, of the length of what is wanted. All gradients are one vector.
+UNITS = {"outputs": 4, "gradients": 8}
+
 
 def assert_close(got: object, want: object, dtype: str, what: str = "", *, source: object = 0.0) -> None:
     """Fail unless `got` has the shape of `want` and its numbers, within the tolerance of `dtype`.

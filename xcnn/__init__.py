@@ -40,6 +40,7 @@ from xcnn.errors import (
     GradientError,
     NonFiniteError,
     OptionError,
+    OutOfMemoryError,
     ShapeError,
 )
 from xcnn.gradcheck import gradcheck
@@ -68,6 +69,7 @@ __all__ = [
     "Model",
     "NonFiniteError",
     "OptionError",
+    "OutOfMemoryError",
     "Pass",
     "ShapeError",
     "Trainer",

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from xcnn.errors import BackendError, DTypeError, suggest
-from xcnn.plugin import Backend, Kernel, find_kernel, is_readable, readable
+from xcnn.plugin import Backend, Kernel, find_kernel, is_readable, readable, refuse_other_arithmetic
 
 __all__ = [
     "Backend",
@@ -133,7 +133,7 @@ def get_backend(name: str | Backend | None = None, /) -> Backend:
         except Exception as error:  # a driver may fail in any way
             msg = f"cannot be used here: {type(error).__name__}: {error}"
             raise BackendError(msg, where=f"backend {name!r}") from error
-        _opened[name] = _opened[backend.name] = backend
+        _opened[name] = _opened.setdefault(backend.name, backend)  # another thread may have been first
     return _opened[name]
 
 
@@ -242,6 +242,7 @@ def plugin_of(a: Any, /) -> type[Backend]:
     """
     kind = type(a)
     if kind not in _by_type:
+        refuse_other_arithmetic(kind)
         for base in kind.__mro__:  # numpy.memmap, torch.nn.Parameter
             found = _owners(base.__module__.partition(".")[0])
             if found:

@@ -14,13 +14,14 @@ from xcnn import initializers
 from xcnn.backend import Backend
 from xcnn.errors import Error, ShapeError
 from xcnn.layer import Layer
-from xcnn.state import Arrays, Buffer, Parameter, State
+from xcnn.state import Arrays, Buffer, Parameter, State, make_room
 
 __all__ = ["Make"]
 
 Shape = tuple[int, ...]
 
 
+_LARGEST = 2**48  # numbers: beyond, no machine has the memory, and indices run over
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
@@ -118,12 +119,26 @@ class Make:
         self._stack.append((layer, 0))
         try:
             layer.output_shape = tuple(layer.build(input_shape, self))
+            if math.prod(layer.output_shape) > _LARGEST:
+                msg = f"its outputs have shape {layer.output_shape}; needed {_LARGEST} numbers at most"
+                raise ShapeError(msg)
         except Error as error:
             layer.locate(error)
             raise
         finally:
             self._stack.pop()
         return layer.output_shape
+
+    def _refuse_many(self, what: str, shape: Shape) -> None:
+        """Refuse more values than there may be, or than an array can hold."""
+        limit, state = _limit.get(), self.state
+        size = sum(p.size for p in state.parameters) + sum(math.prod(b.shape) for b in state.buffers)
+        if limit is not None and size + math.prod(shape) > limit:
+            msg = f"a {what} of shape {shape} makes more than the {limit} values that are there"
+            raise ShapeError(msg)
+        if math.prod(shape) > _LARGEST:
+            msg = f"a {what} of shape {shape} has {math.prod(shape)} values; needed {_LARGEST} at most"
+            raise ShapeError(msg)
 
     def _declare(self, create: Any) -> Any:
         """Return the next parameter or buffer of the layer being built, made by `create` at its first use."""
@@ -163,10 +178,7 @@ class Make:
         """
 
         def create() -> Parameter:
-            limit = _limit.get()
-            if limit is not None and sum(p.size for p in self.state.parameters) + math.prod(shape) > limit:
-                msg = f"a parameter of shape {shape} makes more than the {limit} values that are there"
-                raise ShapeError(msg)
+            self._refuse_many("parameter", shape)
             owners = tuple(layer for layer, _ in reversed(self._stack))
             p = Parameter(self.state, shape, owners, len(shape) > 1 if weight is None else weight)
             drawn = np.asarray(initializers.get(init)(self._rng, shape, fans or initializers.fans(shape)))
@@ -196,6 +208,7 @@ class Make:
         """
 
         def create() -> Buffer:
+            self._refuse_many("buffer", shape)
             buffer = Buffer(self.state, len(self.state.buffers), shape)
             self._drawn[id(buffer)] = np.broadcast_to(np.asarray(fill, dtype=np.float64), shape)
             self.state.buffers.append(buffer)
@@ -222,6 +235,7 @@ class Make:
         state.parameters.sort(key=lambda p: not p.is_weight)  # stable
         for p in state.parameters:
             p.start, at = at, at + p.size
+        make_room(at)
         drawn = [self._drawn[id(p)] for p in state.parameters]
         values = np.concatenate([np.empty(0), *drawn])
         buffers = tuple(backend.asarray(self._drawn[id(b)], dtype) for b in state.buffers)

@@ -10,7 +10,7 @@ import numpy as np
 from xcnn import losses
 from xcnn.backend import plugin_of
 from xcnn.data.rows import from_list, read_slice
-from xcnn.errors import DataError, OptionError
+from xcnn.errors import DataError, DTypeError, OptionError, named
 from xcnn.layers.geometry import integer
 from xcnn.model import Model
 from xcnn.plan import ending_of
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _RANGE = 1e6  # 1/T is searched so far above and below the inverse of the logits' spread
+_MANY = 10**6  # bins: more say nothing
 _HALVINGS = 100  # of that range, in logarithms: as far as float64 goes
 _ROUNDED = 1e-2  # by so much a sum of probabilities may miss 1: ten of bfloat16 do by 0.004
 
@@ -56,6 +57,7 @@ class Reliability:
         return float(np.sum(gap * self.count[self.count > 0]) / self.count.sum())
 
 
+@named("reliability_table")
 def reliability_table(truth: Any, proba: Any, /, *, bins: int = 15) -> Reliability:
     """Count, by confidence, how many images are right.
 
@@ -78,14 +80,14 @@ def reliability_table(truth: Any, proba: Any, /, *, bins: int = 15) -> Reliabili
     DataError
         If the arrays do not go together, or probabilities do not lie in [0, 1] or have another sum than 1.
     """
-    bins = integer(bins, "reliability_table: bins")
+    if (bins := integer(bins, "reliability_table: bins")) > _MANY:
+        raise OptionError(f"bins is {bins}; needed {_MANY} at most", where="reliability_table")
     p, y = _outputs(proba, "proba"), _classes(truth)
     if p.shape[1] == 1:
         p = np.concatenate([1.0 - p, p], axis=1)
     _check(p, y, "proba")
     if not np.isfinite(p).all():
-        msg = "a probability is NaN or infinite; needed finite ones"
-        raise DataError(msg, where="reliability_table")
+        raise DataError("a probability is NaN or infinite; needed finite ones", where="reliability_table")
     if p.min() < 0 or p.max() > 1 + 1e-5:
         msg = f"proba reach from {p.min():.3g} to {p.max():.3g}; needed probabilities, 0 to 1 (predict_proba)"
         raise DataError(msg, where="reliability_table")
@@ -136,6 +138,7 @@ def expected_calibration_error(truth: Any, proba: Any, /, *, bins: int = 15) -> 
     return reliability_table(truth, proba, bins=bins).expected_error
 
 
+@named("fit_temperature")
 def fit_temperature(logits: Any, y: Any, /) -> float:
     r"""Return the temperature at which probabilities fit the labels best.
 
@@ -172,8 +175,7 @@ def fit_temperature(logits: Any, y: Any, /) -> float:
         z = np.concatenate([np.zeros_like(z), z], axis=1)
     _check(z, labels, "logits")
     if not np.isfinite(z).all():
-        msg = "a logit is NaN or infinite; needed finite ones"
-        raise DataError(msg, where="fit_temperature")
+        raise DataError("a logit is NaN or infinite; needed finite ones", where="fit_temperature")
     z = z - z.max(axis=1, keepdims=True)
     spread = float(-z.mean())
     if spread == 0.0:
@@ -196,6 +198,7 @@ def fit_temperature(logits: Any, y: Any, /) -> float:
     return float(np.exp(-0.5 * (low + high)))
 
 
+@named("calibrate")
 def calibrate(model: Model, x: Any, y: Any, /, *, batch_size: int = 256) -> Model:
     r"""Return a copy of a model whose probabilities are :math:`\mathrm{softmax}(z / T)`, T fitted to data.
 
@@ -265,18 +268,19 @@ def _logits(model: Model, x: Any, batch_size: int) -> np.ndarray:
 
 
 def _host(a: Any) -> np.ndarray:
-    a = from_list(a)
+    a = from_list(a, "calibration")
     return a if isinstance(a, np.ndarray) else plugin_of(a).to_numpy(a)
 
 
 def _outputs(a: Any, what: str) -> np.ndarray:
     """Return outputs (N, K) in float64."""
-    a = np.asarray(_host(a), np.float64)
+    a = _host(a)
+    if a.dtype.kind not in "biuf":
+        raise DTypeError(f"{what} have dtype {a.dtype}; needed real numbers", where="calibration")
     a = a[:, None] if a.ndim == 1 else a
     if a.ndim != 2 or 0 in a.shape:
-        msg = f"{what} have shape {a.shape}; needed (N, K)"
-        raise DataError(msg, where="calibration")
-    return a
+        raise DataError(f"{what} have shape {a.shape}; needed (N, K)", where="calibration")
+    return np.asarray(a, np.float64)
 
 
 def _classes(labels: Any) -> np.ndarray:
@@ -291,7 +295,6 @@ def _check(outputs: np.ndarray, y: np.ndarray, what: str) -> None:
     k = outputs.shape[1]
     if len(outputs) != len(y) or y.min() < 0 or y.max() >= k:
         reach = f"{len(y)} labels from {y.min()} to {y.max()}" if len(y) else "no labels"
-        msg = (
-            f"there are {len(outputs)} rows of {k} {what} and {reach}; needed a label for each, 0 to {k - 1}"
-        )
+        msg = f"there are {len(outputs)} rows of {k} {what} and {reach}; "
+        msg += f"needed a label for each, 0 to {k - 1}"
         raise DataError(msg, where="calibration")

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.backend import backend_of
-from xcnn.errors import DTypeError, GradientError
+from xcnn.backend import backend_of, plugin_of
+from xcnn.data.rows import from_list
+from xcnn.errors import DataError, DeviceMismatchError, DTypeError, GradientError, named, number
 from xcnn.layer import Layer, Pass
+from xcnn.layers.geometry import integer
 from xcnn.losses import Loss
 from xcnn.model import Model
 from xcnn.ops import Op
@@ -62,6 +64,33 @@ def gradcheck(
     if not arrays:
         msg = "there are no arrays; needed what f takes"
         raise DTypeError(msg, where="gradcheck")
+    with named("gradcheck"):
+        directions = integer(directions, "gradcheck: directions")
+        seed = integer(seed, "gradcheck: seed", 0)
+        tolerance = number(tolerance, "tolerance", "a positive number", lambda a: a > 0)
+        given = [a if a is None else _array(a) for a in arrays]
+        for i, a in enumerate(given):
+            if a is not None and 0 in a.shape:
+                msg = f"array {i + 1} is empty, its shape {tuple(a.shape)}; needed one element at least"
+                raise DataError(msg)
+            if a is not None and plugin_of(a) is not plugin_of(given[0]):
+                kinds = type(given[0]).__name__, type(a).__name__
+                msg = f"the first array is a {kinds[0]}, array {i + 1} a {kinds[1]}; needed one kind"
+                raise DeviceMismatchError(msg)
+        return _worst(f, given, options, seed, tolerance, directions)
+
+
+def _array(a: Any) -> Any:
+    """Return an array, or numbers that are none, as one; refuse the rest."""
+    if isinstance(a, (int, float)):
+        return np.asarray(a)
+    a = from_list(a)
+    plugin_of(a)
+    return a
+
+
+def _worst(f: Any, arrays: Any, options: Any, seed: int, tolerance: float, directions: int) -> float:
+    """Return the largest relative error of all gradients."""
     backend = backend_of(arrays[0])
     exact = [_float64(backend, a) for a in arrays]
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from xcnn import ops
 from xcnn.backend import Backend, backend_of, move
 from xcnn.data.rows import from_list
-from xcnn.errors import OptionError, lookup
+from xcnn.errors import OptionError, lookup, named, number
 from xcnn.labels import check_range, check_shape, kind_of, look
 from xcnn.layers.geometry import numbers
 
@@ -91,9 +91,10 @@ class Loss:
         DataError, DTypeError, ShapeError
             If their number, dtype, shape or range does not fit.
         """
-        labels = from_list(labels)
-        look(labels, n, output_shape, self)
-        return self.place(labels, backend, dtype)
+        with named(self.name):
+            labels = from_list(labels)
+            look(labels, n, output_shape, self)
+            return self.place(labels, backend, dtype)
 
     def place(self, labels: Any, backend: Backend, dtype: str, /) -> Any:
         """Return labels that `check` has let pass on `backend`: integers as int64, others in `dtype`.
@@ -125,8 +126,9 @@ class Loss:
         DataError, DTypeError, ShapeError
             If their number, dtype, shape or range does not fit, or one is NaN.
         """
-        labels = from_list(labels)
-        check_range(labels, check_shape(labels, n, output_shape, self), output_shape, self)
+        with named(self.name):
+            labels = from_list(labels)
+            check_range(labels, check_shape(labels, n, output_shape, self), output_shape, self)
 
     def weight(self, labels: Any, /) -> Any:
         """Return what the mean over these labels counts in the mean over a data set: their number.
@@ -166,9 +168,9 @@ class CrossEntropy(Loss):
     _weights: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            msg = f"label_smoothing is {self.label_smoothing!r}; needed 0 <= label_smoothing < 1"
-            raise OptionError(msg, where=self.name)
+        fraction, needed = self.label_smoothing, "0 <= label_smoothing < 1"
+        fraction = number(fraction, "label_smoothing", needed, lambda a: 0 <= a < 1, self.name)
+        object.__setattr__(self, "label_smoothing", fraction)
         if self.class_weights is not None:
             weights = numbers(self.class_weights, f"{self.name}: class_weights")
             if not all(0 <= w < math.inf for w in weights) or not sum(weights):
@@ -191,8 +193,9 @@ class CrossEntropy(Loss):
             return xp.sum(xp.take(weights, labels))
         return xp.sum(xp.astype(labels, xp.float32) * weights)
 
+    @named("cross_entropy")
     def _weights_like(self, z: Any) -> Any:
-        if self.class_weights is None:
+        if self.class_weights is None or kind_of(z) != "f":  # which the op refuses
             return None
         backend = backend_of(z)
         key = backend.name, str(z.dtype)
@@ -255,9 +258,8 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
-            msg = f"delta is {self.delta!r}; needed a positive number"
-            raise OptionError(msg, where=self.name)
+        delta = number(self.delta, "delta", "a positive number", lambda a: a > 0, self.name)
+        object.__setattr__(self, "delta", delta)
 
     def __call__(self, z, labels, /, *, probabilities=False):
         """Return the loss and what its backward needs."""

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import OptionError, lookup
+from xcnn.backend import backend_of, plugin_of
+from xcnn.errors import DataError, DeviceMismatchError, DTypeError, OptionError, ShapeError, lookup, named
+from xcnn.labels import kind_of
+from xcnn.ops.target import as_target, check_outputs, size_of
 from xcnn.types import Array
 
 __all__ = ["accuracy", "get", "mean_absolute_error", "per_image", "top5_accuracy", "wilson_interval"]
@@ -33,6 +36,29 @@ def per_image(metric: AnyMetric, /) -> AnyMetric:
     """
     metric.per_image = True  # type: ignore[attr-defined]
     return metric
+
+
+def _together(z: Any, labels: Any, where: str) -> tuple[Any, Any]:
+    """Return the namespace of outputs and labels that go together, and the labels; no values are looked at.
+
+    Labels as many as the outputs come in the shape of these.
+    """
+    with named(where):
+        plugin, xp = plugin_of(z), check_outputs(z, "outputs")
+        if plugin_of(labels) is not plugin:
+            msg = f"outputs are a {type(z).__name__}, labels a {type(labels).__name__}; needed one kind"
+            raise DeviceMismatchError(msg)
+        if kind_of(labels) not in "biuf":
+            msg = f"labels have dtype {labels.dtype}; needed integers (classes) or floating numbers"
+            raise DTypeError(msg)
+        given, own = tuple(labels.shape), tuple(z.shape)
+        if given[:1] == own[:1] and size_of(labels) == size_of(z):
+            return xp, xp.reshape(labels, own)
+        if len(own) != 2 or given not in ((own[0],), (own[0], 1)):
+            like = f" or ({own[0]},)" if len(own) < 3 else ""
+            msg = f"labels have shape {given}, outputs {own}; needed {own}{like}"
+            raise ShapeError(msg)
+        return xp, labels
 
 
 def _classes(labels: Array, /) -> Any:
@@ -60,8 +86,13 @@ def accuracy(z: Array, labels: Array, /, *, threshold: float = 0.0) -> Any:
     -------
     array ()
         A fraction.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DeviceMismatchError
+        If outputs and labels do not go together.
     """
-    xp = array_namespace(z)
+    xp, labels = _together(z, labels, "accuracy")
     if z.ndim > 2:
         right = (z > threshold) == (xp.astype(labels, z.dtype) > 0.5)
     elif z.ndim == 1 or z.shape[-1] == 1:
@@ -86,9 +117,21 @@ def top5_accuracy(z: Array, labels: Array, /) -> Any:
     -------
     array ()
         A fraction.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DataError, DeviceMismatchError
+        If outputs and labels do not go together, or a label on the host is no class.
     """
-    xp = array_namespace(z)
-    own = xp.take_along_axis(z, xp.expand_dims(xp.astype(_classes(labels), xp.int64), axis=1), axis=1)
+    xp, labels = _together(z, labels, "top5_accuracy")
+    if z.ndim != 2:
+        msg = f"outputs have shape {tuple(z.shape)}; needed (N, K)"
+        raise ShapeError(msg, where="top5_accuracy")
+    own = xp.astype(_classes(labels), xp.int64)
+    if backend_of(z).host and bool(xp.any((own < 0) | (own >= z.shape[1]))):
+        msg = f"labels reach from {int(xp.min(own))} to {int(xp.max(own))}; needed 0 to {z.shape[1] - 1}"
+        raise DataError(msg, where="top5_accuracy")
+    own = xp.take_along_axis(z, xp.expand_dims(own, axis=1), axis=1)
     above = xp.sum(xp.astype(z > own, xp.int64), axis=1)
     return xp.mean(xp.astype(above < 5, z.dtype))
 
@@ -101,16 +144,24 @@ def mean_absolute_error(y: Array, target: Array, /) -> Any:
     ----------
     y : array (N, ...)
         Outputs.
-    target : array of as many elements
-        Targets.
+    target : array of as many elements, or (N,)
+        Targets; integers (N,) of K > 1 classes count as one-hot, as in the loss.
 
     Returns
     -------
     array ()
         In the unit of the target.
+
+    Raises
+    ------
+    ShapeError, DTypeError, DataError, DeviceMismatchError
+        If outputs and targets do not go together.
     """
-    xp = array_namespace(y)
-    return xp.mean(xp.abs(y - xp.reshape(xp.astype(target, y.dtype), y.shape)))
+    xp, target = _together(y, target, "mean_absolute_error")
+    if target.shape == y.shape:
+        target = xp.astype(target, y.dtype)
+    with named("mean_absolute_error"):
+        return xp.mean(xp.abs(y - as_target(y, target, "y")))
 
 
 def wilson_interval(successes: int, trials: int, /, *, z: float = 1.959963984540054) -> tuple[float, float]:

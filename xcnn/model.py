@@ -10,7 +10,7 @@ from typing import Any
 from xcnn import losses
 from xcnn.backend import Backend, get_backend, is_readable
 from xcnn.build import Make
-from xcnn.errors import OptionError
+from xcnn.errors import OptionError, named
 from xcnn.layer import Layer
 from xcnn.layers import Sequential
 from xcnn.layers.geometry import integer
@@ -87,14 +87,15 @@ class Model(Tree, Predictor):
             msg = f"got {layers!r}; needed a list of layers"
             raise OptionError(msg, where="Model")
         self.layers = layers if isinstance(layers, Sequential) else Sequential(*layers)
-        make = Make(seed)
+        make = Make(self.seed)
         try:
-            self.output_shape = make.build(self.layers, self.input_shape)
+            with named("Model"):
+                self.output_shape = make.build(self.layers, self.input_shape)
+                self.state = make.finish(self.backend, self.dtype)
+                self._plan_anew()
         except BaseException:
             make.abandon()
             raise
-        self.state = make.finish(self.backend, self.dtype)
-        self._plan_anew()
 
     def _plan_anew(self) -> None:
         backend, precision = self.backend, self.precision
@@ -210,7 +211,7 @@ class Model(Tree, Predictor):
             Labels.
         **options
             epochs, batch_size, optimizer, loss, schedule, validation, callbacks, metrics, augment, shuffle,
-            seed, progress: see `xcnn.training.fit`.
+            seed, progress, checkpoint, resume: see `xcnn.training.fit`.
 
         Returns
         -------
@@ -219,7 +220,7 @@ class Model(Tree, Predictor):
         """
         from xcnn.training import fit
 
-        with self.backend.active():
+        with self.backend.active(), named("fit"):
             return fit(self, x, y, **options)
 
     def evaluate(self, x: Any, y: Any, /, **options: Any) -> dict[str, float]:
@@ -241,7 +242,7 @@ class Model(Tree, Predictor):
         """
         from xcnn.training import evaluate
 
-        with self.backend.active():
+        with self.backend.active(), named("evaluate"):
             return evaluate(self, x, y, **options)
 
     def explain(self, x: Any, /, *, label: Any = None, pixel: Any = None, channel: int | None = None) -> Any:
@@ -261,7 +262,7 @@ class Model(Tree, Predictor):
         """
         from xcnn.explain import explain_model
 
-        with self.active():
+        with self.active(), named("explain"):
             return explain_model(self, x, label=label, pixel=pixel, channel=channel)
 
     def save(self, path: str | Path, /) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xcnn.errors import BackendError
+from xcnn.errors import BackendError, DTypeError
 from xcnn.types import Namespace
 
 __all__ = ["Backend", "Kernel", "find_kernel", "is_readable", "readable"]
@@ -178,6 +178,13 @@ class Backend:
 
     def __deepcopy__(self, memo: Any, /) -> Backend:
         return self  # there is one for each device
+
+
+def refuse_other_arithmetic(kind: type, /) -> None:
+    """Refuse types of NumPy's whose products and sums are not those of arrays."""
+    if issubclass(kind, (np.matrix, np.ma.MaskedArray)):
+        msg = f"got a {kind.__module__}.{kind.__qualname__}; needed a plain array: np.asarray(...)"
+        raise DTypeError(msg)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from xcnn import losses, ops
-from xcnn.backend import Backend, backend_of, find_kernel, get_backend, move
+from xcnn.backend import Backend, backend_of, find_kernel, get_backend, move, plugin_of
 from xcnn.data.rows import from_list, in_memory, read_slice
-from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
+from xcnn.errors import DataError, DTypeError, OptionError, ShapeError, named
 from xcnn.layers import Sequential
 from xcnn.layers.geometry import integer
 from xcnn.ops.precision import in_precision
@@ -102,17 +102,19 @@ class Predictor:
         ShapeError, DTypeError, DataError
             If the shape does not fit, the dtype is an integer one other than uint8, or there are no inputs.
         """
-        x = from_list(x)
+        x = from_list(x, "Model")
         if not hasattr(x, "shape"):
             msg = f"x is a {type(x).__name__}; needed an array (N, {', '.join(map(str, self.input_shape))})"
             raise DTypeError(msg, where="Model")
-        if tuple(x.shape[1:]) != self.input_shape or x.ndim != len(self.input_shape) + 1:
+        if tuple(x.shape[1:]) != self.input_shape or not x.shape:
             needed = f"(N, {', '.join(map(str, self.input_shape))})"
             msg = f"x has shape {tuple(x.shape)}; needed {needed}{_hint(tuple(x.shape), self.input_shape)}"
             raise ShapeError(msg, where="Model")
         if x.shape[0] == 0:
             msg = f"x is empty, its shape {tuple(x.shape)}; needed one input at least"
             raise DataError(msg, where="Model")
+        with named("Model"):
+            plugin_of(x)  # refuses what no backend owns
         name = getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
         if name.startswith(("float", "bfloat")):
             return move(x, self.backend, self.dtype)
@@ -126,7 +128,7 @@ class Predictor:
 
     def _predict(self, x: Any, batch_size: int, finish: Any) -> Any:
         """Return `finish` of the outputs, batch by batch, in the kind of `x`."""
-        x = from_list(x)
+        x = from_list(x, "Model")
         step = integer(batch_size, "Model: batch_size")
         if not hasattr(x, "shape") or not x.shape:
             return self.accept(x)  # refuses it

@@ -38,12 +38,10 @@ __all__ = [
 
 Stream: TypeAlias = tuple[Any, int, int]  # (step, layer number, use); the step may be a 0-d integer array
 
-SHUFFLE = 2**32 - 1
-"""Layer number of the order of batches; a model numbers its layers from 0 up."""
-AUGMENT = 2**32 - 2
-"""Layer number of augmentation."""
-SPLIT = 2**32 - 3
-"""Layer number of splits into training and validation images, and of subsets."""
+SHUFFLE = 2**32 - 1  # layer number of the order of batches; a model numbers its layers from 0 up
+AUGMENT = 2**32 - 2  # layer number of augmentation
+SPLIT = 2**32 - 3  # layer number of splits into training and validation images, and of subsets
+_PIECE = 2**16  # keys that a permutation draws at a time: they and their words stay in the processor's cache
 
 _MASK = 2**32 - 1
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
@@ -74,7 +72,8 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[int, int], /) -> tuple
         c0, c1, c2, c3 = high(q) ^ c1 ^ k0, low(q), high(p) ^ c3 ^ k1, low(p)
         k0, k1 = k0 + 0x9E3779B9, k1 + 0xBB67AE85        (mod 2**32)
 
-    and there are ten. For a fixed key this is a bijection of 128-bit blocks.
+    and there are ten. For a fixed key this is a bijection of 128-bit blocks: Salmon et al.
+    (2011), section 3.3. The known answers of their library Random123 are among the tests.
 
     Parameters
     ----------
@@ -87,10 +86,6 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[int, int], /) -> tuple
     -------
     tuple of four
         Words from 0 to 2**32 - 1: int64 arrays, or integers if all of `counter` are.
-
-    Notes
-    -----
-    Salmon et al. (2011), section 3.3. The known answers of their library Random123 are among the tests.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -149,7 +144,9 @@ def derive(seed: int, number: int, /) -> int:
     return low | high << 32
 
 
-def random_bits(n: int, /, *, seed: int, stream: Stream, xp: Namespace, device: Any = None) -> Array:
+def random_bits(
+    n: int, /, *, seed: int, stream: Stream, xp: Namespace, device: Any = None, first: int = 0
+) -> Array:
     """Return `n` random words.
 
     Word ``4 i + j`` is word j of the counter ``(i, step, layer, use)``: the first words do not depend on `n`.
@@ -167,6 +164,8 @@ def random_bits(n: int, /, *, seed: int, stream: Stream, xp: Namespace, device: 
         The array library, as ``backend.xp``.
     device : optional
         Where the result lives, as `xp` names it; by default its default device.
+    first : int
+        The counter to begin with: 4 `first` words are left out.
 
     Returns
     -------
@@ -183,7 +182,7 @@ def random_bits(n: int, /, *, seed: int, stream: Stream, xp: Namespace, device: 
         raise OptionError(msg, where="random_bits")
     step, layer, use = stream
     step = int(step) if isinstance(step, (int, np.integer)) else xp.astype(step, xp.int64)
-    block = xp.arange(-(-n // 4), dtype=xp.int64, device=device)
+    block = xp.arange(first, first - (-n // 4), dtype=xp.int64, device=device)
     words = philox((block, step & _MASK, int(layer) & _MASK, int(use) & _MASK), seed_key(seed))
     return xp.reshape(xp.stack(words, axis=-1), (-1,))[:n]
 
@@ -275,10 +274,8 @@ def permutation(n: int, /, *, seed: int, step: int = 0, layer: int = SHUFFLE, us
         How many.
     seed : int
         From 0 to 2**64 - 1.
-    step : int
-        For example the epoch.
-    layer, use : int
-        The rest of the stream; see `random_bits`.
+    step, layer, use : int
+        The stream, see `random_bits`; the step is the epoch, for example.
 
     Returns
     -------
@@ -290,9 +287,13 @@ def permutation(n: int, /, *, seed: int, step: int = 0, layer: int = SHUFFLE, us
     OptionError
         If `seed` is out of its range.
     """
-    bits = np.asarray(random_bits(2 * n, seed=seed, stream=(step, layer, use), xp=np), np.uint64)
-    keys = bits[0::2] << np.uint64(32) | bits[1::2]
+    keys, stream = np.empty(n, np.uint64), (step, layer, use)
+    for start in range(0, n, _PIECE):  # the words of all at once would take several times the memory
+        stop = min(start + _PIECE, n)
+        bits = random_bits(2 * (stop - start), seed=seed, stream=stream, xp=np, first=start // 2)
+        keys.view(np.int64)[start:stop] = bits[0::2] << 32 | bits[1::2]
     order = np.argsort(keys)  # much faster than a stable sort, and the same where no two keys are equal
-    if not np.all(np.diff(keys[order])):
+    rising = keys[order]
+    if np.any(rising[1:] == rising[:-1]):
         order = np.argsort(keys, kind="stable")
     return order.astype(np.int64, copy=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xcnn.errors import OptionError, lookup, suggest
+from xcnn.schedule import Schedule, check
 
 __all__ = [
     "Constant",
@@ -20,51 +21,6 @@ __all__ = [
     "Warmup",
     "get",
 ]
-
-
-def _check(fine: bool, owner: Any, needed: str) -> None:
-    if not fine:
-        raise OptionError(f"got {owner!r}; needed {needed}", where=type(owner).__name__)
-
-
-class Schedule:
-    """A factor on every learning rate; any function of (epoch, epochs) does as well.
-
-    Epochs are counted in fractions, so that a factor moves at every step. A `Trainer` used by hand counts
-    each step as an epoch.
-    """
-
-    def __call__(self, epoch: float, epochs: float | None, /) -> float:
-        """Return the factor.
-
-        Parameters
-        ----------
-        epoch : float
-            Epochs done, 0 at the first step.
-        epochs : float or None
-            Epochs planned; None where nobody knows.
-
-        Returns
-        -------
-        float
-            What every learning rate is multiplied by.
-        """
-        raise NotImplementedError
-
-    def observe(self, logs: dict[str, float], /) -> None:
-        """See what an epoch measured.
-
-        Parameters
-        ----------
-        logs : dict
-            For example ``{"loss": 0.1, "val_loss": 0.2}``.
-        """
-
-    def _planned(self, epochs: float | None) -> float:
-        if epochs is None:
-            msg = "the number of epochs is unknown; needed Trainer(..., epochs=, steps_per_epoch=) or fit"
-            raise OptionError(msg, where=type(self).__name__)
-        return max(epochs, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -92,7 +48,7 @@ class Step(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _check(self.every > 0 and self.factor > 0, self, "positive numbers")
+        check(self.every > 0 and self.factor > 0, self, "positive numbers")
 
     def __call__(self, epoch: float, epochs: float | None, /) -> float:
         """Return the factor."""
@@ -112,7 +68,7 @@ class Exponential(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        _check(self.rate > 0, self, "a positive rate")
+        check(self.rate > 0, self, "a positive rate")
 
     def __call__(self, epoch: float, epochs: float | None, /) -> float:
         """Return the factor."""
@@ -136,7 +92,7 @@ class Cosine(Schedule):
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(0 <= self.floor <= 1, self, "0 <= floor <= 1")
+        check(0 <= self.floor <= 1, self, "0 <= floor <= 1")
 
     def __call__(self, epoch: float, epochs: float | None, /) -> float:
         """Return the factor."""
@@ -165,8 +121,8 @@ class OneCycle(Schedule):
     end: float = 1e-4
 
     def __post_init__(self) -> None:
-        _check(0 <= self.warmup < 1, self, "0 <= warmup < 1")
-        _check(self.start >= 0 and self.end >= 0, self, "no negative start or end")
+        check(0 <= self.warmup < 1, self, "0 <= warmup < 1")
+        check(self.start >= 0 and self.end >= 0, self, "no negative start or end")
 
     def __call__(self, epoch: float, epochs: float | None, /) -> float:
         """Return the factor."""
@@ -194,7 +150,7 @@ class Warmup(Schedule):
     then: Any = None
 
     def __post_init__(self) -> None:
-        _check(self.epochs > 0, self, "a positive number of epochs")
+        check(self.epochs > 0, self, "a positive number of epochs")
 
     def __call__(self, epoch: float, epochs: float | None, /) -> float:
         """Return the factor."""
@@ -236,7 +192,7 @@ class ReduceOnPlateau(Schedule):
     _waited: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check(0 < self.factor < 1 and self.patience >= 0, self, "0 < factor < 1 and patience >= 0")
+        check(0 < self.factor < 1 and self.patience >= 0, self, "0 < factor < 1 and patience >= 0")
 
     def __call__(self, epoch: float, epochs: float | None, /) -> float:
         """Return the factor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrays", "Buffer", "Parameter", "State", "join"]
 
+_MANY = 2**24  # values of new models after which dropped ones are looked for
+_made = [0]
 _JOINED = 8  # vectors at a time: CuPy reads a table of more from the host, which no CUDA graph can hold
 
 
@@ -38,6 +41,18 @@ def join(parts: Sequence[Any], /) -> Any:
     while len(parts) > _JOINED:
         parts = [xp.concat(parts[i : i + _JOINED]) for i in range(0, len(parts), _JOINED)]
     return xp.concat(parts)
+
+
+def make_room(size: int, /) -> None:
+    """Free the values of dropped models if those of new ones, of which `size` are now to live, are many.
+
+    Layers, parameters and state refer to each other: only Python's garbage collector frees a dropped model,
+    and it counts objects, of which a model of any size has few.
+    """
+    _made[0] += size
+    if _made[0] > _MANY and gc.isenabled():
+        _made[0] = 0
+        gc.collect()
 
 
 class Arrays(NamedTuple):
@@ -93,6 +108,7 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: what replays overwrite stays with this state."""
+        make_room(self.size)
         return {**vars(self), "held": self.arrays}
 
     @property

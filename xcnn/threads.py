@@ -12,8 +12,9 @@ __all__ = ["get_num_threads", "set_num_threads"]
 def set_num_threads(n: int, /) -> None:
     """Let NumPy's kernels, and the backends in use, use n threads of the processor from now on.
 
-    By default they use ``XCNN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else as many as the process may run
-    on; small networks use fewer.
+    The number is that of the whole process: models in other threads of Python use it, too. By default it is
+    ``XCNN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else as many as the process may run on; small networks
+    use fewer. A child forked off a process that uses PyTorch has one thread there.
     The BLAS that NumPy calls outside compiled runs reads a variable of its own: ``OPENBLAS_NUM_THREADS``.
 
     Parameters

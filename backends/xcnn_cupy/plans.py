@@ -13,6 +13,7 @@ __all__ = ["ALIGNMENT", "Plan", "Unsupported", "autotune", "available", "determi
 
 ALIGNMENT = 16  # bytes: what plans may assume of every address
 REPEATS = 5  # runs of which autotuning takes the fastest
+MOST = 1024  # plans that are kept
 SHARE = 4  # of the device's memory, a plan may work in one part
 
 _settings = {"autotune": False, "deterministic": True}
@@ -84,6 +85,9 @@ class Plan:
         Unsupported
             If cuDNN planned what it then refuses to run.
         """
+        from xcnn_cupy.recording import hold
+
+        hold(self)
         pack = dict(zip(self._uids, map(_address, arrays), strict=True))
         with _lock:
             if not self._tuned and not is_capturing():
@@ -146,7 +150,7 @@ def plan(draw: Callable[..., Sequence[Any]], kind: str, math: str, /, *sizes: An
     Returns
     -------
     Plan
-        The same one for the same arguments and settings.
+        The same one for the same arguments and settings, among the last `MOST` asked for.
 
     Raises
     ------
@@ -161,9 +165,9 @@ def plan(draw: Callable[..., Sequence[Any]], kind: str, math: str, /, *sizes: An
     device = cupy.cuda.Device().id
     key = (draw, kind, math, sizes, device, *_settings.values())
     with _lock:
-        if key not in _plans:
-            _plans[key] = _proposed(draw, kind, math, sizes, device)
-        found = _plans[key]
+        found = _plans[key] = _plans.pop(key, None) or _proposed(draw, kind, math, sizes, device)
+        if len(_plans) > MOST:
+            del _plans[next(iter(_plans))]  # the one not asked for the longest
     if isinstance(found, str):
         raise Unsupported(found)
     return found

@@ -13,9 +13,10 @@ from typing import Any
 
 import cupy
 
-__all__ = ["Workspace", "is_on", "recording", "say"]
+__all__ = ["Workspace", "hold", "is_on", "recording", "say"]
 
 _one = threading.Lock()  # one thread records at a time
+_working: list[Workspace] = []  # that of the recording, while there is one
 
 
 def is_on() -> bool:
@@ -31,6 +32,7 @@ class Workspace:
     """
 
     def __init__(self) -> None:
+        self.held: list[Any] = []  # what the graph launches
         self._device, self._pool = cupy.cuda.Device(), cupy.cuda.MemoryPool()
         self.malloc = self._pool.malloc
 
@@ -57,13 +59,28 @@ def recording(workspace: Workspace) -> Iterator[list[Any]]:
     stream, found = cupy.cuda.Stream(non_blocking=True), list[Any]()
     with _one, _no_collection(), cupy.cuda.using_allocator(workspace.malloc), stream:
         stream.begin_capture()
+        _working.append(workspace)
         try:
             yield found
         except BaseException:
             with suppress(Exception):  # it says again that the recording failed
                 stream.end_capture()
             raise
+        finally:
+            _working.clear()
         found.append(stream.end_capture())
+
+
+def hold(a: Any, /) -> None:
+    """Keep `a` as long as the graph that is being recorded, if one is.
+
+    Parameters
+    ----------
+    a : object
+        Whose code the graph launches.
+    """
+    for workspace in _working[:1]:
+        workspace.held.append(a)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +25,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from xcnn_numpy.simd import I64, scalar_type
+from xcnn_numpy.threads import BUILDING
 
 __all__ = ["Kernel", "cache_directory", "call", "kernel", "unpack"]
 
@@ -114,9 +114,6 @@ def compiled(function: Callable[..., Any], signature: Any) -> Any:
         return numba.cfunc(signature, cache=True, **OPTIONS)(function)
 
 
-_LOCK = threading.RLock()
-
-
 def _kind(signature: Any) -> str:
     """Return the dtype that a signature speaks of."""
     return "float64" if "float64" in str(signature.args) else "float32"
@@ -129,7 +126,7 @@ def in_cache(kind: str) -> Iterator[None]:
     Numba's index of a function's versions is not locked: two processes that compile for two dtypes at once
     would otherwise mix them up.
     """
-    with _LOCK:
+    with BUILDING:
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(cache_directory() / kind)
         try:

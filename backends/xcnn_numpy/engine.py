@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from xcnn_numpy.lowering import Lowered, find_needs
 from xcnn_numpy.memory import fresh
 from xcnn_numpy.program import View, get_num_threads
 from xcnn_numpy.simd import lanes
+from xcnn_numpy.threads import BUILDING
 from xcnn_numpy.workspace import Value, Workspace
 
 __all__ = ["Engine", "Lease"]
@@ -58,14 +58,10 @@ class Engine:
         self.input_shape, self.output_shape = shapes
         self.lanes = lanes(dtype)
         self._waiting: dict[tuple[int, int, bool], list[Workspace]] = {}
-        self.building = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave workspaces out of copies."""
-        return vars(self) | {"_waiting": {}, "building": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, building=threading.RLock())
+        return vars(self) | {"_waiting": {}}
 
     def take(self, n: int, train: bool, /) -> Workspace:
         """Return a workspace for n images that nobody else uses."""
@@ -73,7 +69,7 @@ class Engine:
         try:
             return self._waiting[key].pop()
         except (KeyError, IndexError):
-            with self.building:
+            with BUILDING:
                 return self._build(*key)
 
     def give(self, ws: Workspace, /) -> None:
@@ -141,7 +137,7 @@ class Engine:
         """Return the gradient of the parameters, and dx or None."""
         ws = lease.workspace
         if need_dx not in ws.backwards:
-            with self.building:
+            with BUILDING:
                 self._build_backward(ws, need_dx)
         g = fresh((self.size,), self.dtype)
         dx = fresh((lease.n, *self.input_shape), self.dtype) if need_dx else None

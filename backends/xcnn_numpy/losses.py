@@ -54,7 +54,8 @@ def compile_for(dtype: np.dtype[Any], /) -> Any:
 
 def cross_entropy(z: Any, labels: Any, class_weights: Any = None, /, *, label_smoothing: float = 0.0) -> Any:
     """Return (loss, dz); NotImplemented unless labels are classes, without weights or smoothing."""
-    simple = class_weights is None and not label_smoothing and z.ndim == 2 and labels.ndim == 1
+    as_they_are = type(label_smoothing) in (int, float) and label_smoothing == 0
+    simple = class_weights is None and as_they_are and z.ndim == 2 and labels.ndim == 1
     if not simple or z.dtype not in FLOATS or labels.dtype.kind not in "iu":
         return NotImplemented
     if labels.shape[0] != z.shape[0] or z.shape[0] == 0 or z.shape[1] < 2:

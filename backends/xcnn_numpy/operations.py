@@ -62,7 +62,14 @@ def conv2d(
         out: Any = output_size(x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation)
     except Error:
         return NotImplemented
-    if groups < 1 or c % groups or f % groups or w.shape[1] * groups != c or min(min(padding)) < 0:
+    if (
+        type(groups) is not int
+        or groups < 1
+        or c % groups
+        or f % groups
+        or w.shape[1] * groups != c
+        or min(min(padding)) < 0
+    ):
         return NotImplemented
     (top, _), (left, _) = padding
     g = Geometry(c, f, groups, x.shape[2:], out, size, tuple(stride), tuple(dilation), (top, left))
@@ -85,13 +92,15 @@ def max_pool2d(
     dilation: Any = (1, 1), ceil: bool = False,
 ) -> Any:  # fmt: skip
     """Return (y, values); NotImplemented for few images, and for what the readable op would refuse."""
-    if not _is_large(x) or tuple(dilation) != (1, 1) or math.prod(size) > PLACES:
+    if not _is_large(x):
         return NotImplemented
     try:
         out = output_size(
             x.shape[2:], size=size, stride=stride, padding=padding, dilation=dilation, ceil=ceil
         )
     except Error:
+        return NotImplemented
+    if tuple(dilation) != (1, 1) or math.prod(size) > PLACES:
         return NotImplemented
     if any(max(p) >= k or min(p) < 0 for p, k in zip(padding, size, strict=True)):
         return NotImplemented

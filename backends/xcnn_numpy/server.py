@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from xcnn_numpy.lowering import Lowered
 from xcnn_numpy.program import get_num_threads
 from xcnn_numpy.serving import Serving, is_better, pack, serve
 from xcnn_numpy.simd import lanes
+from xcnn_numpy.threads import BUILDING
 
 __all__ = ["Server"]
 
@@ -32,16 +32,12 @@ class Server:
     def __init__(self, lowered: Lowered, dtype: str, shape: tuple[int, ...]) -> None:
         self.lowered, self.dtype, self.shape = lowered, dtype, shape
         self.lanes = lanes(dtype)
-        self.building = threading.Lock()
         self._preferred: dict[int, bool] = {}
         self._packed: tuple[Any, Any, Any, Any] = None, None, None, None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is packed out of copies."""
-        return vars(self) | {"building": None, "_packed": (None, None, None, None)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, building=threading.Lock())
+        return vars(self) | {"_packed": (None, None, None, None)}
 
     def prefers(self, n: int, /) -> bool:
         """Return whether n images are served faster with channels in the lanes than with images there."""
@@ -61,7 +57,7 @@ class Server:
         try:
             ws = free.pop()
         except IndexError:
-            with self.building:
+            with BUILDING:
                 prepare(self.dtype)
                 ws = Serving(self.dtype, self.lanes, len(x), get_num_threads())
                 serve(self.lowered, ws, packed)

@@ -1,10 +1,11 @@
-"""How many threads kernels use. Here, so that asking and setting doesn't import Numba."""
+"""How many threads kernels use, and the lock among those that build. None of it imports Numba."""
 
 from __future__ import annotations
 
 import os
+import threading
 
-__all__ = ["get_num_threads", "set_num_threads"]
+__all__ = ["BUILDING", "get_num_threads", "set_num_threads"]
 
 
 def _default() -> int:
@@ -19,6 +20,11 @@ def _default() -> int:
 
 
 _count = _default()
+BUILDING = threading.RLock()  # of those that compile kernels and build programs
+if hasattr(os, "register_at_fork"):  # a fork waits for them: its child would wait for ever
+    os.register_at_fork(
+        before=BUILDING.acquire, after_in_parent=BUILDING.release, after_in_child=BUILDING.release
+    )
 
 
 def get_num_threads() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,24 @@ from xcnn import backend
 from xcnn.errors import BackendError
 
 __all__ = ["Backend"]
+
+
+class _Process:
+    """What forks leave of a process: a child has none of its parent's threads."""
+
+    forked = False
+
+    @classmethod
+    @cache
+    def watch(cls) -> None:
+        """Let children compute on one thread: OpenMP would wait for ever for those of the parent."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=cls._begin)
+
+    @classmethod
+    def _begin(cls) -> None:
+        cls.forked = True
+        Backend.set_num_threads(1)
 
 
 class Backend(backend.Backend):
@@ -27,6 +47,7 @@ class Backend(backend.Backend):
             msg = f'{error}; needed: pip install "xcnn[torch]"'
             raise BackendError(msg, where="backend 'torch'") from error
         self.xp, self._torch = xp, torch
+        _Process.watch()
         try:
             self._device = torch.empty(0, device=device or "cpu").device
         except (RuntimeError, AssertionError) as error:  # an unknown device, or a torch without CUDA
@@ -37,6 +58,7 @@ class Backend(backend.Backend):
 
     def asarray(self, a: Any, /, dtype: str | None = None) -> Any:
         """Return `a` on this device, without its autograd history."""
+        self._torch.get_num_threads()  # a Python thread new to PyTorch learns from it how many threads to use
         kind = None if dtype is None else getattr(self._torch, dtype)
         if isinstance(a, self._torch.Tensor):
             return a.detach().to(device=self._device, dtype=kind)
@@ -82,10 +104,10 @@ class Backend(backend.Backend):
 
     @classmethod
     def set_num_threads(cls, n: int, /) -> None:
-        """Let PyTorch use n threads."""
+        """Let PyTorch use n threads; in a forked child it goes on with one."""
         import torch
 
-        torch.set_num_threads(n)
+        torch.set_num_threads(1 if _Process.forked else n)
 
     @classmethod
     def get_num_threads(cls) -> int:

@@ -17,6 +17,7 @@ from xcnn.cli.train import default_config
 from xcnn.io import load_config
 
 FILES = {
+    "checkpoints",
     "config.json",
     "confusion_matrix.png",
     "history.json",
@@ -207,10 +208,10 @@ def test_ctrl_c_keeps_what_was_learned(config, xcnn_command, monkeypatch, tmp_pa
     original = EarlyStopping.on_epoch_end
     monkeypatch.setattr(EarlyStopping, "on_epoch_end", interrupt)
     output = xcnn_command("train", config(), "--out", "run").output
-    assert "Stopped by Ctrl-C in epoch 3 of 4; what was learned is kept" in output
+    assert "Stopped in epoch 3 of 4; what was learned is kept" in output
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     assert history(tmp_path / "run")["interrupted"] is True
-    assert "stopped by Ctrl-C" in (tmp_path / "run" / "summary.md").read_text()
+    assert "Training was stopped before its end" in (tmp_path / "run" / "summary.md").read_text()
 
 
 def test_ctrl_c_before_anything_was_learned_leaves_nothing(config, xcnn_command, monkeypatch, tmp_path):
@@ -218,7 +219,7 @@ def test_ctrl_c_before_anything_was_learned_leaves_nothing(config, xcnn_command,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(EarlyStopping, "on_train_begin", interrupt)
-    assert "stopped by Ctrl-C" in xcnn_command("train", config(), "--out", "run", code=130).output
+    assert "error: interrupted" in xcnn_command("train", config(), "--out", "run", code=130).output
     assert not (tmp_path / "run").exists()
 
 
@@ -233,7 +234,7 @@ def test_a_run_that_fails_later_keeps_what_was_learned(config, xcnn_command, tmp
     wild = {"name": "exponential", "rate": 1e25}
     output = xcnn_command("train", config(schedule=wild, epochs=9), "--out", "run", code=2).output
     assert "Kept in run: the model as it was then, and its history" in output
-    kept = {"config.json", "history.json", "learning_curves.png", "model.xcnn"}
+    kept = {"checkpoints", "config.json", "history.json", "learning_curves.png", "model.xcnn"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from xcnn import ops
 
 cupy = device()
 
-from xcnn_cupy import convolutions, graphs, layout, plans  # noqa: E402
+from xcnn_cupy import convolutions, graphs, layout, plans, recording  # noqa: E402
 from xcnn_cupy.convolutions import Geometry  # noqa: E402
 
 if not convolutions.available():
@@ -50,6 +51,32 @@ def test_a_shape_is_planned_once():
     convolutions.forward(*(put(a, "float32") for a in arrays(n=3)), GEOMETRY)
     convolutions.forward(x, w, b, GEOMETRY._replace(math="tf32"))
     assert len(plans._plans) == 3
+
+
+def test_plans_not_asked_for_any_more_go(monkeypatch):
+    monkeypatch.setattr(plans, "MOST", 3)
+    for n in (2, 3, 4, 2, 5, 2, 6):
+        x, w, b = (put(a, "float32") for a in arrays(n=n))
+        y = convolutions.forward(x, w, b, GEOMETRY)
+        check(y, wanted(*map(get, (x, w, b))), "float32")
+    assert [key[3][0][0] for key in plans._plans] == [5, 2, 6]
+
+
+def test_a_recording_holds_the_plans_that_it_launches(monkeypatch):
+    """Plans that were forgotten meanwhile would take their code with them."""
+    x, w, b = (put(a, "float32") for a in arrays())
+    want = get(convolutions.forward(x, w, b, GEOMETRY))
+    workspace = recording.Workspace()
+    with recording.recording(workspace) as found:
+        y = convolutions.forward(x, w, b, GEOMETRY)
+    assert workspace.held == list(plans._plans.values())
+    plans._plans.clear()
+    gc.collect()
+    found[0].launch()
+    cupy.cuda.get_current_stream().synchronize()
+    np.testing.assert_array_equal(get(y), want)
+    convolutions.forward(x, w, b, GEOMETRY)
+    assert len(workspace.held) == 1  # what runs later is not of the recording
 
 
 def test_no_plan_is_remembered_too(monkeypatch):

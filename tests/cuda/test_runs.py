@@ -11,6 +11,7 @@ import xcnn
 from tests.cuda.kinds import device
 from tests.kernels.nets import NETS, SINGLE_NUMBERS, block, body
 from tests.kernels.truth import Truth, draw, readable
+from tests.tolerances import UNITS
 from xcnn.errors import DataError, DeviceMismatchError, DTypeError, ShapeError
 from xcnn.layers import (
     AvgPool2D,
@@ -118,10 +119,10 @@ def test_every_net_keeps_the_meaning_of_a_precision(name, precision):
     for seed in range(DRAWS):
         given = draw(meant, 5, seed)
         apart = distances(results(model, given), readable(meant, given), EPS[precision])
-        assert max(apart["evaluation"], apart["training"], apart["buffer"]) <= 4, apart
-        if max(apart["dx"], apart["gradient"]) <= 8:
+        assert max(apart["evaluation"], apart["training"], apart["buffer"]) <= UNITS["outputs"], apart
+        if max(apart["dx"], apart["gradient"]) <= UNITS["gradients"]:
             return
-    pytest.fail(f"gradients of {DRAWS} draws differ by more than 8 units: {apart}")
+    pytest.fail(f"gradients of {DRAWS} draws differ by more than {UNITS['gradients']} units: {apart}")
 
 
 def smooth():

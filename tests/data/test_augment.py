@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcnn.backend import backend_of
+from xcnn.backend import backend_of, get_backend
 from xcnn.data import Compose, Cutout, Loader, RandomCrop, RandomFlip, RandomRotation, RandomShift
 from xcnn.data.augment import bilinear
-from xcnn.errors import OptionError, ShapeError
+from xcnn.errors import Error, OptionError, ShapeError
 
 EVERY = [
     RandomCrop(2),
@@ -209,3 +209,42 @@ def test_other_shapes_are_refused():
         Cutout(2)(images("uint8")[0], seed=0, epoch=0, index=np.arange(3))
     with pytest.raises(ShapeError, match=r"index \(2,\); needed \(N, C, H, W\) and \(N,\)"):
         RandomFlip()(images("uint8"), seed=0, epoch=0, index=np.arange(2))
+
+
+@pytest.mark.parametrize(
+    "augment", [RandomCrop(1), RandomFlip(), RandomShift(), RandomRotation(), Cutout(2)], ids=repr
+)
+def test_what_is_no_batch_of_numbers_is_refused(augment):
+    x, index = np.ones((2, 1, 4, 4)), np.arange(2)
+    name = type(augment).__name__
+    for images, numbers, options in (
+        (object(), index, {}),
+        (x.astype(object), index, {}),
+        (x, np.ones(2), {}),
+        (x, index, {"epoch": -1}),
+        (x, index, {"epoch": np.ones(2)}),
+        (x, index, {"seed": "x"}),
+    ):
+        with pytest.raises(Error, match=f"^{name}: "):
+            augment(images, **{"seed": 0, "epoch": 0} | options, index=numbers)
+
+
+@pytest.mark.parametrize("make", [RandomCrop, RandomShift, RandomRotation, Cutout])
+@pytest.mark.parametrize("value", [None, (1, 2), "x", 10**30, np.ones(2)], ids=str)
+def test_sizes_that_are_anything_are_refused(make, value):
+    if make is RandomShift and isinstance(value, int):
+        return
+    with pytest.raises(OptionError, match=f"^{make.__name__}: "):
+        make(value)
+
+
+def test_numbers_of_images_may_come_in_another_library():
+    x, index = np.arange(32.0).reshape(2, 1, 4, 4), get_backend("python").asarray([5, 6])
+    want = RandomFlip()(x, seed=1, epoch=2, index=np.asarray([5, 6]))
+    np.testing.assert_array_equal(RandomFlip()(x, seed=1, epoch=2, index=index), want)
+
+
+def test_masks_are_images_and_ranges_are_numbers():
+    x = np.arange(32).reshape(2, 1, 4, 4) % 3 == 0
+    y = RandomFlip()(x, seed=1, epoch=2, index=range(5, 7))
+    np.testing.assert_array_equal(y, RandomFlip()(1.0 * x, seed=1, epoch=2, index=np.arange(5, 7)) > 0)

@@ -186,6 +186,15 @@ def test_bombs_get_none_of_the_memory_that_they_ask_for(tmp_path):
     assert int(done.stdout) < 150  # MiB; Pillow itself allows 64 for texts
 
 
+def test_a_small_file_gets_none_of_the_memory_that_it_asks_for(tmp_path):
+    (tmp_path / "x.png").write_bytes(png(9000, 9000))
+    with pytest.raises(DataError, match=r"x\.png: has 9,000 x 9,000 pixels; needed at most 16,000,000"):
+        read_images([tmp_path / "x.png"])
+    noise = b"".join(b"\0" + row.tobytes() for row in RNG.integers(0, 256, (4100, 513), np.uint8))
+    (tmp_path / "x.png").write_bytes(png(4104, 4100, rows=noise))
+    assert read_images([tmp_path / "x.png"]).shape == (1, 1, 4100, 4104)
+
+
 def test_pillows_own_warnings_stay_inside(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # 108 are a warning, no error
     with warnings.catch_warnings(record=True) as caught:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,15 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path):
         list(contents(tmp_path / "all.tar.gz", ARCHIVE))
 
 
+def test_a_member_that_claims_to_be_endless_is_not_waited_for(tmp_path):
+    claim = tarfile.TarInfo("all/readme")
+    claim.size = 2**60
+    path = tmp_path / "all.tar.gz"
+    path.write_bytes(gzip.compress(claim.tobuf(tarfile.GNU_FORMAT) + b"read me"))
+    with pytest.raises(FileError, match=r"all\.tar\.gz: .* it ends within a member; needed"):
+        list(contents(path, ARCHIVE))
+
+
 def test_a_bomb_does_not_go_off(tmp_path):
     zeros = bytes(2**24)
     (tmp_path / "one.bin.gz").write_bytes(gzip.compress(zeros))
@@ -183,12 +193,30 @@ def test_idx_files_are_read(tmp_path, name):
         (idx(2, 3, 4)[:10], "ends in its header; needed 3 extents"),
         (idx(2, 3, 4)[:-1], "promises 2 x 3 x 4 = 24 bytes and has only 23"),
         (idx(2, 3, 4) + b"\0", "promises 2 x 3 x 4 = 24 bytes and has more"),
+        (
+            b"\0\0\x08\x02" + b"\xff" * 8,
+            "promises 4294967295 x 4294967295 elements; needed what an array can have",
+        ),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, "promises 0 x 4294967295 x 4294967295 elements"),
     ],
 )
 def test_a_file_that_is_no_idx_file_is_refused(tmp_path, data, message):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(FileError, match=message):
         read_idx(tmp_path / "x")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_an_idx_header_gets_none_of_the_memory_that_it_asks_for(tmp_path, suffix):
+    data = b"\0\0\x08\x02\0\1\0\0\x7f\xff\xff\xff" + bytes(50)
+    (tmp_path / f"x{suffix}").write_bytes(gzip.compress(data) if suffix else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="65536 x 2147483647 = 140737488289792 bytes and has only 50"):
+            read_idx(tmp_path / f"x{suffix}")
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_idx_file_that_cannot_be_read_is_one_error(tmp_path):
@@ -221,7 +249,13 @@ def test_cifar_files_of_another_form_are_refused():
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("1,2,3", "has 3 columns"), ("17," * 64 + "3", "of 3 to 17"), ("x," * 64 + "3", "could not convert")],
+    [
+        ("", "has no lines"),
+        (" \n\n", "has no lines"),
+        ("1,2,3", "has 3 columns"),
+        ("17," * 64 + "3", "of 3 to 17"),
+        ("x," * 64 + "3", "could not convert"),
+    ],
 )
 def test_optdigits_of_another_form_are_refused(line, message):
     with pytest.raises(FileError, match=rf"optdigits\.tra: .*{message}.*; needed"):

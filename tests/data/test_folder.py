@@ -184,6 +184,18 @@ def test_folders_of_another_form_are_refused(tmp_path):
         load(tmp_path)
 
 
+def test_one_image_alone_is_refused(tmp_path):
+    picture(tmp_path / "ant" / "0.png")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: has one image; needed at least 2, one to hold out"
+
+
+def test_the_home_of_nobody_is_refused():
+    with pytest.raises(FileError, match=r"^~nobody-of-this-name/a: no such folder: .*; needed one with"):
+        load("~nobody-of-this-name/a")
+
+
 def test_train_and_test_must_have_the_same_classes(tmp_path):
     folder(tmp_path / "train")
     folder(tmp_path / "test")

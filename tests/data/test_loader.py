@@ -293,3 +293,28 @@ def test_augmentation_needs_arrays_on_the_host(backend):
         return
     with pytest.raises(DTypeError, match="augmentation needs a NumPy array"):
         Loader(backend.asarray(X), augment=lambda x, **_: x)
+
+
+@pytest.mark.parametrize(
+    "x", [(row for row in [1.0]), 3, "xyz", {0: 1.0}, None, np.float32(1)], ids=lambda x: type(x).__name__
+)
+def test_what_has_no_rows_is_refused(x):
+    with pytest.raises(DTypeError, match=r"Loader: x is a .* without rows"):
+        Loader(x)
+
+
+@pytest.mark.parametrize(
+    "options", [{"drop_last": "no"}, {"shuffle": None}, {"augment": "flip"}, {"seed": -1}, {"prefetch": "x"}]
+)
+def test_options_that_are_anything_are_refused(options):
+    with pytest.raises(OptionError, match=rf"Loader: {next(iter(options))} is"):
+        Loader(np.ones((4, 1)), **options)
+
+
+def test_uneven_labels_are_refused():
+    with pytest.raises(DataError, match="Loader: a list whose rows differ"):
+        Loader(np.ones((2, 1)), [[1], [2, 3]])
+
+
+def test_a_batch_size_of_numpys_counts_as_pythons_do():
+    assert len(Loader(np.ones((9, 1)), batch_size=np.uint8(2))) == 5

@@ -194,3 +194,23 @@ def test_statistics_of_something_else_are_refused(x, error, message):
 def test_statistics_need_a_positive_chunk():
     with pytest.raises(OptionError, match="chunk is 0"):
         channel_statistics(np.zeros((1, 1, 1, 1)), chunk=0)
+
+
+@pytest.mark.parametrize(
+    "x", [(a for a in "xy"), None, 3, "xy", np.float32(1)], ids=lambda x: type(x).__name__
+)
+def test_what_has_no_rows_is_refused(x):
+    with pytest.raises(DTypeError, match=r"^split: x is a .* without rows"):
+        split(x, [0, 1], 0.5)
+    with pytest.raises(DTypeError, match=r"^channel_statistics: x is a .* without rows"):
+        channel_statistics(x)
+
+
+def test_options_that_are_no_numbers_are_refused():
+    with pytest.raises(OptionError, match="split: fraction is"):
+        split(np.ones((4, 1)), np.zeros(4, int), len)
+    with pytest.raises(OptionError, match="split: seed is"):
+        split(np.ones((4, 1)), np.zeros(4, int), 0.5, seed="x")
+    for chunk in ((1,), np.bool_(True), np.ones(2), "1"):
+        with pytest.raises(OptionError, match="channel_statistics: chunk is"):
+            channel_statistics(np.ones((1, 1, 2, 2)), chunk=chunk)

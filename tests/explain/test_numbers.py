@@ -343,3 +343,8 @@ def test_what_cannot_be_explained_is_refused():
         model.explain(images[0], channel=0)
     with pytest.raises(xcnn.DataError, match="label"):
         model.explain(images[0], label=7)
+
+
+def test_a_label_that_is_no_array_is_refused():
+    with pytest.raises(xcnn.DataError, match=says("explain", "rows")):
+        plain(backend="numpy").explain(stripes(1)[0][0], label=[[1], [1, 2]])

@@ -57,6 +57,7 @@ NAMES = {
         "GradientError",
         "NonFiniteError",
         "OptionError",
+        "OutOfMemoryError",
         "ShapeError",
     ],
 }
@@ -71,6 +72,7 @@ ERRORS = {
     "GradientError": AssertionError,
     "NonFiniteError": ArithmeticError,
     "OptionError": ValueError,
+    "OutOfMemoryError": MemoryError,
     "ShapeError": ValueError,
 }
 
@@ -352,7 +354,7 @@ def test_options_of_fit_and_evaluate_are_those_of_training():
         xcnn.training.fit,
         "model, x, y=None, /, *, epochs=1, batch_size=64, optimizer='adam', loss='cross_entropy', "
         "schedule=None, validation=None, callbacks=(), metrics=None, augment=None, "
-        "shuffle=True, seed=0, progress=None",
+        "shuffle=True, seed=0, progress=None, checkpoint=None, resume=False",
     )
     _check(xcnn.training.evaluate, "model, x, y, /, *, loss=None, metrics=None, batch_size=256")
 

@@ -72,7 +72,7 @@ def test_wheel_states_what_it_needs(wheel, project):
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "BSD-3-Clause"
-    extras = {"app", "draw", "browser", "cuda12", "cuda13", "torch", "onnx", "dev"}
+    extras = {"app", "draw", "browser", "cuda12", "cuda13", "torch", "onnx", "fuzz", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras
     core = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
     assert core == {"numpy", "numba", "array-api-compat", "array-api-extra", "pydantic", "safetensors"}

@@ -208,6 +208,43 @@ def test_a_file_that_tells_no_precision_is_one_of_float32(saved):
     assert xcnn.load(saved).precision == "float32"
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        ({"type": "Normalize", "mean": 0.5, "std": 1.0}, []),
+        ({"type": "Normalize", "mean": 0.5, "std": 1.0}, [2**31, 8, 8]),
+        ({"type": "Normalize", "mean": 0.5, "std": 1.0}, [10**18, 8, 8]),
+        ({"type": "Softmax", "axis": 0.5}, [1, 8, 8]),
+        ({"type": "Reshape", "shape": [1, 2**62]}, [1, 8, 8]),
+        ({"type": "ZeroPad2D", "padding": 10**30}, [1, 8, 8]),
+    ],
+)
+def test_what_a_layer_trips_over_is_one_error(saved, layer, shape):
+    rewrite(saved, lambda c: c.update(layers=[layer], input_shape=shape), tensors=lambda _: {})
+    refuses(saved)
+
+
+@pytest.mark.parametrize("kind", [IndexError, AttributeError, OverflowError, MemoryError, RecursionError])
+def test_exceptions_of_every_kind_become_one(saved, monkeypatch, kind):
+    def fail(*arguments):
+        raise kind
+
+    monkeypatch.setattr("xcnn.io.model_file.layer_from_json", fail)
+    refuses(saved, f"its description is not valid: {kind.__name__}")
+
+
+def test_a_description_nested_too_deep_is_refused(saved):
+    saved.write_bytes(to_bytes({}, {"xcnn": '{"format": ' + "[" * 100_000}))
+    refuses(saved, "no model of xcnn")
+
+
+def test_a_name_that_no_one_can_print_is_shown_in_ascii(saved):
+    rewrite(saved, _layer(type="\ud800"))
+    with pytest.raises(FileError) as caught:
+        xcnn.load(saved)
+    assert b"custom=[\\ud800]" in str(caught.value).encode("utf-8")
+
+
 def test_a_description_of_absurd_sizes_is_refused_without_filling_the_memory(saved):
     rewrite(saved, lambda c: c["layers"].__setitem__(3, {"type": "Dense", "units": 10**13}))
     refuses(saved)

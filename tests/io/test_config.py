@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,19 @@ RUN_ERRORS = [
         {"callbacks": [{"name": "block_loss", "samples": 0}]},
         "callbacks[0].samples: got 0; needed a positive integer",
     ),
+    *(
+        (
+            {"callbacks": [{"name": name, "path": path}]},
+            f"callbacks[0].path: got {path!r}; needed a path in the folder of the run",
+        )
+        for name, path in [
+            ("json_logger", "/etc/passwd"),
+            ("json_logger", "../log.jsonl"),
+            ("json_logger", "a/../../log.jsonl"),
+            ("json_logger", "..\\log.jsonl"),
+            ("json_logger", "C:log.jsonl"),
+        ]
+    ),
     (
         {"data": "minst"},
         "data: unknown data set 'minst'; did you mean 'mnist'?; of a folder, the path with a slash",
@@ -239,16 +253,19 @@ def test_a_file_of_something_else_is_refused(content):
 
 # What is no JSON.
 
+COMMA = "line 2, column 14" if sys.version_info >= (3, 13) else "line 3, column 1"  # where it, or } is wrong
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{\n  "epochs": 3,\n}', "line 3, column 1: no valid JSON"),
+        ('{\n  "epochs": 3,\n}', f"{COMMA}: no valid JSON"),
         ('{"epochs": 3', "line 1, column 13: no valid JSON"),
         ("", "line 1, column 1: no valid JSON"),
         ('{"epochs": 3, "epochs": 4}', "key 'epochs' stands twice in one object; needed each once"),
         ('{"optimizer": {"name": "adam", "lr": NaN}}', "NaN is no JSON number; needed a finite one"),
         ("[" * 100_000, "is nested too deep"),
+        ('{"epochs": ' + "9" * 5000 + "}", "no valid JSON: Exceeds the limit (4300 digits)"),
     ],
 )
 def test_bad_json_is_told_with_its_place(tmp_path, text, message):
@@ -263,6 +280,21 @@ def test_a_number_that_overflows_is_refused(tmp_path):
     path.write_text('{"layers": ["Flatten"], "optimizer": {"name": "adam", "lr": 1e999}}')
     with pytest.raises(ConfigError, match=re.escape(f"{path}: optimizer.lr: got Infinity; ")):
         load_config(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~nobody-of-this-name/pictures"])
+def test_what_is_no_path_of_a_folder_is_refused(tmp_path, name):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"layers": ["Flatten"], "data": {"path": name}}))
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: data.path: got {name!r}, which is no path")):
+        load_config(path)
+
+
+@pytest.mark.parametrize("group", ["optimizer", "loss", "schedule"])
+def test_a_name_of_null_is_a_missing_name(group):
+    article = "an" if group == "optimizer" else "a"
+    (line,) = refusal(run(**{group: {"name": None}}))
+    assert line == f"{group}.name: is missing; needed the name of {article} {group}"
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):

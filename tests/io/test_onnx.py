@@ -385,6 +385,14 @@ def test_array_of_a_wrong_dtype_is_refused(tmp_path):
         read(content, tmp_path)
 
 
+def test_message_about_a_strange_attribute_is_one_line(tmp_path):
+    content = graph([node("Softmax", axis=1)])
+    content.graph.node[0].attribute[0].ref_attr_name = "other"
+    with pytest.raises(FileError, match="Cannot get value of reference attribute") as caught:
+        read(content, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("path", ["missing.onnx", ".", "nul\0.onnx", 3])
 def test_path_of_no_file_is_refused(path, tmp_path):
     with pytest.raises(FileError):

@@ -312,7 +312,8 @@ def test_a_file_of_xcnn_keeps_the_order_of_names_that_do_not_tell_it(tmp_path):
     load_weights(again, tmp_path / "w.safetensors")
     assert_same(host(again), host(model))
     save_file(get_weights(model, names=order), tmp_path / "other.safetensors")
-    refuses(again, tmp_path / "other.safetensors", "order of alpha, zeta is lost", "names=")
+    path = tmp_path / "other.safetensors"
+    refuses(again, path, f"{path}: the order of alpha, zeta is lost", "names=")
 
 
 def test_names_that_were_sorted_since_are_paired_by_their_numbers_or_not_at_all():
@@ -502,3 +503,8 @@ def test_names_and_conventions_that_mean_nothing_are_refused(options, parts):
 def test_names_that_lack_a_place_are_refused_on_the_way_out():
     with pytest.raises(OptionError, match=says("lacks", "layers[3].w, layers[3].b")):
         get_weights(plain(), names={"layers[0]": "conv"})
+
+
+def test_strict_is_true_or_false():
+    with pytest.raises(OptionError, match="load_weights: strict is"):
+        load_weights(plain(), {}, strict=np.ones(2))

@@ -97,16 +97,16 @@ def test_a_predict_while_another_thread_trains_is_never_half_old_and_half_new():
 
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("count", [3, 16])
-def test_any_number_of_parts_gives_nearly_the_same(name, count):
-    """Sums of several parts are added in another order; what has no such sums is bit-identical."""
+def test_the_number_of_threads_changes_nothing_but_last_bits_of_parameters_gradients(name, count):
+    """These are sums over images: of several parts, they are added in another order."""
     with parts(1):
         model, given = prepared(name, 64)
         want = results(model, given)
     with parts(count):
         found = results(prepared(name, 64)[0], given)
     for key, a in want.items():
-        if key == "evaluation":
-            np.testing.assert_array_equal(found[key], a)
+        if not key.startswith("gradient of "):
+            np.testing.assert_array_equal(found[key], a, err_msg=key)
         np.testing.assert_allclose(found[key], a, rtol=1e-4, atol=2e-5 * np.max(np.abs(a)), err_msg=key)
 
 

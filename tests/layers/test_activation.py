@@ -63,6 +63,12 @@ def test_an_axis_that_the_input_lacks_is_refused_when_the_model_is_built():
             xcnn.Model([kind(2)], (3,))
 
 
+@pytest.mark.parametrize("axis", [1.0, True, "1", None])
+def test_what_is_no_axis_at_all_is_refused(axis):
+    with pytest.raises(OptionError, match=says("LogSoftmax: axis is", repr(axis), "needed an integer")):
+        LogSoftmax(axis)
+
+
 def test_relu_keeps_nan(backend):
     y = backend.to_numpy(ReLU().forward(backend.asarray([[np.nan, -1.0, 2.0]]))[0])
     np.testing.assert_array_equal(y, [[np.nan, 0, 2]])

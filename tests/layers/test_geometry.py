@@ -7,6 +7,8 @@ import pytest
 
 import xcnn
 from tests.ops.checks import says
+from xcnn import layers
+from xcnn.build import at_most
 from xcnn.errors import OptionError, ShapeError
 from xcnn.layers import (
     AvgPool2D,
@@ -160,3 +162,82 @@ def test_a_pool_padded_by_more_than_its_window_is_refused():
 def test_an_impossible_reshape_is_refused(shape):
     with pytest.raises(OptionError, match=says("Reshape: shape is", "needed")):
         Reshape(shape)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: Conv2D(1, 1, bias=a),
+        lambda a: Conv2D(1, 1, padding=a),
+        lambda a: Conv2D(1, 1, stride=(1, a)),
+        lambda a: MaxPool2D(2, ceil=a),
+        lambda a: AvgPool2D(2, count_include_pad=a),
+        lambda a: layers.Dense(2, bias=a),
+        lambda a: layers.Reshape((a, 2)),
+        lambda a: layers.GELU(a),
+        lambda a: layers.ELU(a),
+        lambda a: layers.LeakyReLU(a),
+        lambda a: layers.Dropout(a),
+        lambda a: layers.BatchNorm2D(eps=a),
+        lambda a: layers.BatchNorm2D(momentum=a),
+        lambda a: layers.Softmax(a),
+    ],
+)
+@pytest.mark.parametrize("value", [np.asarray([1, 2]), "nonsense", (1, 2, 3), {}], ids=repr)
+def test_options_that_are_anything_are_refused(make, value):
+    with pytest.raises(xcnn.Error, match=r"needed|did you mean|known"):
+        xcnn.Model([make(value)], (2, 4, 4))
+
+
+def test_pads_and_strides_have_an_end():
+    for layer in (layers.ZeroPad2D, layers.UpSample2D):
+        with pytest.raises(OptionError, match="2147483647 pixels at most"):
+            layer(2**31)
+    with pytest.raises(ShapeError, match=r"ZeroPad2D \(layers\[0\]\): its outputs have shape"):
+        xcnn.Model([layers.ZeroPad2D(2**31 - 1)], (1, 4, 4))
+    with pytest.raises(ShapeError, match=says("the result would have shape")):
+        xcnn.ops.zero_pad2d(np.ones((1, 1, 2, 2)), padding=((2**30, 2**30), (2**30, 2**30)))
+
+
+@pytest.mark.parametrize("std", [1e308, 1e-310, -1.0, float("nan")])
+def test_statistics_that_float32_does_not_hold_are_refused(std):
+    with pytest.raises(OptionError, match="Normalize: std is"):
+        layers.Normalize(0.0, std)
+    with pytest.raises(OptionError, match="Normalize: mean is"):
+        layers.Normalize(1e308, 1.0)
+
+
+def test_shapes_without_channels_are_refused():
+    with pytest.raises(ShapeError, match=says("Normalize", "needed (N, C, ...)")):
+        xcnn.Model([layers.Normalize(0.0, 1.0)], ())
+    with pytest.raises(ShapeError, match=says("Concat", "no channels")):
+        xcnn.Model([layers.Concat(layers.Identity())], ())
+
+
+def test_statistics_of_more_channels_than_there_are_values_are_not_made():
+    with at_most(100), pytest.raises(ShapeError, match=says("Normalize", "buffer", "100 values")):
+        xcnn.Model([layers.Normalize(0.0, 1.0)], (2**40, 1, 1))
+
+
+def test_a_model_that_no_memory_holds_is_refused_and_its_layers_are_free():
+    layer = layers.Dense(2**30)
+    with pytest.raises(xcnn.Error, match=r"Dense|Model"):
+        xcnn.Model([layer], (2**30,))
+    assert layer.maker is None
+
+
+def test_images_of_another_shape_are_refused_by_reshaping():
+    model = xcnn.Model([layers.Flatten()], (1, 2, 2))
+    with pytest.raises(ShapeError, match=says("Flatten", "needed (N, 1, 2, 2)")):
+        model.layers[0].forward(np.ones((3, 1, 2, 3)))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.asarray])
+def test_integers_of_numpys_count_as_pythons_do(kind):
+    layer = layers.Softmax(kind(1))
+    assert type(layer.axis) is int
+    assert layers.Reshape((np.int64(-1), kind(2))).shape == (-1, 2)
+    x = np.ones((9, 2, 8, 8))
+    n = kind(2)
+    assert xcnn.ops.zero_pad2d(x, padding=((n, n), (n, n)))[0].shape == (9, 2, 12, 12)
+    assert xcnn.ops.upsample2d(x, factor=(n, n))[0].shape == (9, 2, 16, 16)

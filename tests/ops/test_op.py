@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from inspect import signature
 
 import numpy as np
 import pytest
 
+import xcnn
 from tests import reference
 from tests.conftest import REQUIRED, TESTED, USABLE
 from tests.ops.cases import CASES, for_random_cases
@@ -340,3 +342,45 @@ def test_an_op_without_a_gradient_is_refused(backend):
         OptionError, match=says("forward_only: <op forward_only> has no gradient", "needed @")
     ):
         forward_only(backend.asarray([1.0]))
+
+
+@pytest.mark.parametrize("readable", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("conv2d", {"groups": (1, 1)}),
+        ("conv2d", {"stride": (1, True)}),
+        ("conv2d", {"stride": (1, 10**30)}),
+        ("max_pool2d", {"size": 2}),
+        ("max_pool2d", {"dilation": None}),
+        ("max_pool2d", {"ceil": "yes"}),
+        ("avg_pool2d", {"count_include_pad": None}),
+        ("softmax", {"axis": 1.0}),
+        ("log_softmax", {"axis": np.asarray([1, 2])}),
+        ("dropout", {"rate": "half"}),
+        ("dropout", {"stream": 3}),
+        ("elu", {"alpha": "x"}),
+        ("leaky_relu", {"slope": None}),
+        ("gelu", {"approximate": np.ones(2)}),
+    ],
+)
+def test_options_that_are_anything_are_refused_by_kernels_too(name, options, readable):
+    x = np.ones((16, 2, 4, 4), "float32")
+    arrays = (x, np.ones((2, 2, 3, 3), "float32")) if name == "conv2d" else (x,)
+    kernels = xcnn.readable() if readable else nullcontext()
+    with kernels, pytest.raises((OptionError, ShapeError), match=f"^{name}: "):
+        getattr(ops, name)(*arrays, **options)
+
+
+def test_arrays_that_lack_or_compute_otherwise_are_refused():
+    with pytest.raises(DTypeError, match=r"^linear: got 1 arrays; needed 2"):
+        ops.linear(np.ones((2, 2)))
+    with pytest.raises(DTypeError, match=r"^linear: got 1 arrays; needed 2"):
+        ops.linear(np.ones((2, 2)), None)
+    with pytest.raises(DTypeError, match=r"^relu: got a numpy.*MaskedArray"):
+        ops.relu(np.ma.masked_array([1.0, 2.0], mask=[0, 1]))
+
+
+def test_a_result_that_no_memory_holds_is_an_error_of_xcnn():
+    with pytest.raises(xcnn.OutOfMemoryError, match=r"^sigmoid: "):
+        ops.sigmoid(np.broadcast_to(np.float32(1), (2**40,)))

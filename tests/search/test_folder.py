@@ -19,9 +19,9 @@ from xcnn import backend
 from xcnn.errors import FileError
 from xcnn.io import load_config
 from xcnn.io.data_spec import DataSpec
+from xcnn.lock import only_writer
 from xcnn.model import Model
 from xcnn.search import loop, record, search
-from xcnn.search.lock import only_writer
 
 SHORT = CONFIG | {"epochs": 1}
 SEEDS = {"seed": [0, 1, 2]}
@@ -136,9 +136,9 @@ def test_trials_that_failed_are_tried_again_and_their_last_line_is_believed(tmp_
 HOLDER = """
 import sys
 from pathlib import Path
-from xcnn.search.lock import only_writer
+from xcnn.lock import only_writer
 
-with only_writer(Path(sys.argv[1])):
+with only_writer(Path(sys.argv[1]), "search"):
     print("locked", flush=True)
     sys.stdin.read()
 """
@@ -162,7 +162,10 @@ def test_a_second_search_in_the_folder_is_refused_until_the_first_has_ended(copi
 
 
 def test_a_search_that_has_only_just_begun_is_no_folder_of_something_else(tmp_path):
-    with only_writer(tmp_path / "trials.jsonl"), pytest.raises(FileError, match="another search is writing"):
+    with (
+        only_writer(tmp_path / "trials.jsonl", "search"),
+        pytest.raises(FileError, match="another search is writing"),
+    ):
         search(SHORT, SEEDS, folder=tmp_path)
     assert len(search(SHORT, SEEDS, folder=tmp_path, workers=1).trials) == 3
 

@@ -365,3 +365,11 @@ def test_inputs_that_give_nan_are_refused():
 def test_scikit_learn_is_imported_when_it_is_asked_for(program, expected):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == expected, done.stderr
+
+
+def test_what_has_a_strange_shape_is_refused():
+    class Lying:
+        shape = "abc"
+
+    with pytest.raises((ValueError, TypeError)):
+        CNNClassifier(epochs=1).fit(Lying(), [0, 1, 0])

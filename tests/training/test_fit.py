@@ -285,3 +285,27 @@ def test_an_autoencoder_learns_its_input(activation, backend):
     assert 0.5 < right.mean() < 1
     assert history["val_loss"][-1] < history["val_loss"][0]
     assert model.evaluate(X, X)["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"y": np.full(48, 9)},
+        {"validation": (X, np.full(48, 9))},
+        {"metrics": ["nonsense"]},
+        {"callbacks": [3]},
+        {"optimizer": "nonsense"},
+        {"schedule": "nonsense"},
+    ],
+    ids=str,
+)
+def test_what_is_refused_leaves_the_model_as_it_was(options):
+    model = plain()
+    model.fit(X, Y)
+    loss, before = model.loss, model.state.arrays
+    labels = options.get("y", Y)
+    more = {name: value for name, value in options.items() if name != "y"}
+    with pytest.raises(xcnn.Error):
+        model.fit(X, labels, loss=xcnn.losses.CrossEntropy(label_smoothing=0.1), **more)
+    assert model.loss is loss
+    assert model.state.arrays is before

@@ -86,12 +86,9 @@ def test_wrong_labels_are_refused_before_the_first_step(backend, room):
 def test_validation_data_live_on_the_device_too(backend, room, monkeypatch):
     room(backend, 2**20)
     seen = []
-    evaluate = xcnn.training.fit.__globals__["evaluate"]
-    monkeypatch.setitem(
-        xcnn.training.fit.__globals__,
-        "evaluate",
-        lambda m, x, y, **o: seen.append(x) or evaluate(m, x, y, **o),
-    )
+    evaluate = xcnn.training.loop.evaluate
+    spy = lambda m, x, y, **o: seen.append(x) or evaluate(m, x, y, **o)  # noqa: E731
+    monkeypatch.setattr(xcnn.training.loop, "evaluate", spy)
     full(backend=backend).fit(X, Y, validation=(X[:8], Y[:8]))
     assert xcnn.backend.backend_of(seen[0]) is backend
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -15,7 +18,17 @@ from rich.text import Text
 
 from xcnn.errors import Error
 
-__all__ = ["BackendOption", "DebugOption", "commanded", "complain", "list_files", "note", "plural", "say"]
+__all__ = [
+    "BackendOption",
+    "DebugOption",
+    "commanded",
+    "complain",
+    "list_files",
+    "note",
+    "plural",
+    "say",
+    "terminable",
+]
 
 BackendOption: TypeAlias = Annotated[
     str | None, typer.Option(help='Where it runs: "numpy", "torch", "torch:cuda", "cupy", "auto", ...')
@@ -72,10 +85,29 @@ def commanded(command: Callable[..., None]) -> Callable[..., None]:
             complain(str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            complain("stopped by Ctrl-C")
+            complain("interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of our output has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
 
     return safe
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, which `kill` and schedulers send, do what Ctrl-C does.
+
+    Yields
+    ------
+    None
+        Signals are Python's to handle in the main thread alone; in another, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: of a program around Python

@@ -78,7 +78,7 @@ def summary(name: str, run: Run, report: Report, /) -> str:
     config, data = run.config, run.data
     last = {key: round(values[-1], 6) for key, values in run.history.items()}
     settings = {key: value for key, value in config.to_dict().items() if key not in ("data", "layers")}
-    stopped = "\nTraining was stopped by Ctrl-C before its end.\n" if run.history.interrupted else ""
+    stopped = "\nTraining was stopped before its end.\n" if run.history.interrupted else ""
     parts = [
         f"# {name}\n",
         f"{datetime.now():%Y-%m-%d %H:%M}, xcnn {versions()['xcnn']}\n",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,19 +14,31 @@ import typer
 from xcnn import plots
 from xcnn.backend import get_backend
 from xcnn.callbacks import EarlyStopping
-from xcnn.cli.console import BackendOption, DebugOption, commanded, list_files, note, plural, say
+from xcnn.cli.console import BackendOption, DebugOption, commanded, list_files, note, plural, say, terminable
 from xcnn.cli.report import Report, measure
-from xcnn.cli.runs import CONFIG, MODEL, choose_folder, make_folder, named_data
+from xcnn.cli.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    MODEL,
+    choose_folder,
+    find_begun,
+    make_folder,
+    named_data,
+    refuse_existing,
+    refuse_other,
+)
 from xcnn.cli.summary import Run, summary
 from xcnn.data import DataSet
 from xcnn.errors import DataError, Error, NonFiniteError
+from xcnn.files import remove_leftovers, write_atomically
 from xcnn.io.config import RunConfig, load_config
 from xcnn.io.data_spec import DataSpec
 from xcnn.layers import Conv2D
 from xcnn.model import Model
 from xcnn.ops.precision import check_precision
 from xcnn.summary import summarize
-from xcnn.training import History
+from xcnn.training import Checkpoint, History
+from xcnn.training.checkpoint import steps_saved
 
 __all__ = ["default_config", "learn", "train"]
 
@@ -34,10 +46,13 @@ _MOST_IMAGES = 30_000  # that a run without a configuration looks at, all epochs
 
 
 @commanded
+@terminable()
 def train(
     config: Annotated[
         Path | None,
-        typer.Argument(help="A JSON file; without it, a small network learns handwritten digits."),
+        typer.Argument(
+            help="A JSON file; without it, a small network learns digits. With --resume, the folder of a run."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -52,13 +67,17 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write to; must be new.")] = None,
     name: Annotated[str | None, typer.Option(help="In place of --out: the folder is runs/NAME.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped: by default the newest one.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Train a model, and show what it learned.
 
     Writes the model, its history, learning curves, confusion matrix, some predictions, a summary and the
-    configuration, which can be run again, into runs/NAME. Ctrl-C stops the training; what was learned until
-    then is kept and written.
+    configuration, which can be run again, into runs/NAME. Ctrl-C or SIGTERM stops the training; what was
+    learned until then is kept and written. The training is saved as it goes: after that or a crash, --resume
+    goes on with it, and it ends as if nothing had happened.
 
     Parameters
     ----------
@@ -70,9 +89,15 @@ def train(
         The folder to write to.
     name : str, optional
         In place of `out`: the folder is runs/NAME.
+    resume : bool
+        Whether to go on with a run: the one whose folder `config`, `out` or `name` is, else the newest. One
+        that has not begun begins.
     debug : bool
         Whether errors show where they came from.
     """
+    begun = find_begun(config, out, name) if resume else None
+    if begun is not None and (config is None or config.is_dir() or config.suffix == ".xcnn"):
+        config = begun / CONFIG
     run = default_config() if config is None else load_config(config)
     given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "backend": backend}
     given["precision"] = None if precision is None else check_precision(precision, run.dtype)
@@ -80,20 +105,22 @@ def train(
     if data is not None:
         given["data"] = _other_data(run.data, data)
     run = run.model_copy(update=given)
-    folder = choose_folder(out, name, run.data.label)
+    folder = begun or choose_folder(out, name, run.data.label)
     run = run.model_copy(update={"backend": get_backend(run.backend).name})
     if config is None:
         run, images = _default_data(run)
         run = _fitted(run, images, epochs)
     else:
         images = run.load_data()
+    if begun is not None:
+        refuse_other(run, begun)
     try:
         model = run.build_model(images)
     except Error as error:
         if config is not None and error.where.startswith("layers["):
             error.where = f"{config}: {error.where}"
         raise
-    done = learn(run, model, images, folder)
+    done = learn(run, model, images, folder, resume=begun is not None)
     report = measure(model, images.test)
     report.show()
     _write(done, report, folder)
@@ -118,7 +145,7 @@ def default_config(name: str = "digits", /) -> RunConfig:
     return RunConfig.from_dict(read_json(path), where=path.name)
 
 
-def learn(run: RunConfig, model: Model, images: DataSet, folder: Path, /) -> Run:
+def learn(run: RunConfig, model: Model, images: DataSet, folder: Path, /, *, resume: bool = False) -> Run:
     """Train a model and save it, with its history and the configuration, in a new folder.
 
     Parameters
@@ -131,6 +158,8 @@ def learn(run: RunConfig, model: Model, images: DataSet, folder: Path, /) -> Run
         From ``run.load_data()``.
     folder : Path
         Must be new; it goes again where nothing was learned.
+    resume : bool
+        Whether it is the folder of a run that was stopped, to go on with.
 
     Returns
     -------
@@ -144,18 +173,27 @@ def learn(run: RunConfig, model: Model, images: DataSet, folder: Path, /) -> Run
     KeyboardInterrupt
         If nothing was learned before Ctrl-C.
     """
-    make_folder(folder)
-    try:
-        return _learn(run, model, images, folder)
-    except BaseException:
-        if [path.name for path in folder.iterdir()] == [CONFIG]:
-            shutil.rmtree(folder)
-        raise
+    if not resume:
+        make_folder(folder)
+    saved = Checkpoint(folder / CHECKPOINTS, config=run.to_dict())
+    with saved.alone():
+        if not resume:
+            refuse_existing(folder)  # another process may have been quicker
+        remove_leftovers(folder)
+        try:
+            return _learn(run, model, images, folder, saved, resume)
+        except BaseException:
+            written = {path.name for path in folder.glob("*")}
+            if not resume and written <= {CONFIG, CHECKPOINTS} and not steps_saved(saved.folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _other_data(spec: DataSpec, name: str) -> DataSpec:
     """Return `spec` for another data set; which classes and how large images are is the other's."""
     other = named_data(name)
+    if (other.name, other.path) == (spec.name, spec.path):
+        return spec
     kept = {key: None for key in ("classes", "size", "grey")}
     return spec.model_copy(update={"name": other.name, "path": other.path, **kept})
 
@@ -183,7 +221,9 @@ def _fitted(run: RunConfig, images: DataSet, epochs: int | None) -> RunConfig:
     return RunConfig.from_dict(content)
 
 
-def _learn(run: RunConfig, model: Model, images: DataSet, folder: Path) -> Run:
+def _learn(
+    run: RunConfig, model: Model, images: DataSet, folder: Path, saved: Checkpoint, resume: bool
+) -> Run:
     """Train the model, and save it; without an epoch to show for it, let Ctrl-C through."""
     train, validation = run.data.parts(images, run.seed)
     run.save(folder / CONFIG)
@@ -191,23 +231,26 @@ def _learn(run: RunConfig, model: Model, images: DataSet, folder: Path) -> Run:
     keep = None
     if validation is not None and not any(spec.root.name == "early_stopping" for spec in run.callbacks):
         keep = EarlyStopping("val_loss", patience=run.epochs)  # never stops; keeps the best
-    start = time.perf_counter()
+    if resume:
+        say(f"Going on in {folder} after step {steps_saved(saved.folder):,}")
+    options: dict[str, Any] = {"folder": folder, "checkpoint": saved, "resume": resume}
     try:
-        with np.errstate(all="ignore"):  # what is not finite ends training with an error that says where
-            history = run.fit(model, images, callbacks=[keep] if keep else [], folder=folder)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite ends in an error
+            warnings.showwarning = lambda message, *_: note(f"warning: {message}")
+            history = run.fit(model, images, callbacks=[keep] if keep else [], **options)
     except NonFiniteError as error:
         if error.history is not None and error.history.epochs:
             _keep(model, error.history, folder)
             note(f"Kept in {folder}: the model as it was then, and its history")
         raise
-    seconds = time.perf_counter() - start
     if not history.epochs:
         raise KeyboardInterrupt
     _keep(model, history, folder)
     best = None if keep is None or keep.best_epoch is None else keep.best_epoch + 1
-    done = Run(run, model, images, len(train.y), history, seconds, best)
+    done = Run(run, model, images, len(train.y), history, history.seconds, best)
     if history.interrupted:
-        note(f"Stopped by Ctrl-C in epoch {history.epochs} of {run.epochs}; what was learned is kept")
+        note(f"Stopped in epoch {history.epochs} of {run.epochs}; what was learned is kept")
+        note(f"xcnn train --resume {folder} goes on with it")
     say(done.story)
     say()
     return done
@@ -247,10 +290,9 @@ def _write(done: Run, report: Report, folder: Path) -> None:
     if any(isinstance(layer, Conv2D) for layer in done.model.walk()):
         plots.kernels(done.model, path=folder / "kernels.png")
         written["kernels.png"] = "the first convolution"
-    from xcnn.files import write_atomically
-
     write_atomically(folder / "summary.md", summary(folder.name, done, report).encode())
     written["summary.md"] = "all of this in words"
+    written[f"{CHECKPOINTS}/"] = "the training, to go on with: xcnn train --resume"
     list_files(folder, written)
     say()
     say(f"Next: xcnn predict {folder / MODEL} IMAGE.png")

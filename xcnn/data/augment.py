@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from array_api_compat import array_namespace, device
 
 from xcnn.backend import find_kernel, plugin_of
+from xcnn.data.rows import from_list, whole
 from xcnn.data.sampling import bilinear, cut, places
-from xcnn.errors import OptionError, ShapeError
+from xcnn.errors import DTypeError, OptionError, ShapeError, named, number
 from xcnn.random import AUGMENT, derive, philox, seed_key
 from xcnn.types import Array
 
@@ -31,13 +31,35 @@ __all__ = ["Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation", "R
 
 def _words(owner: object, x: Array, seed: int, epoch: int, index: Any) -> tuple[Any, ...]:
     """Return four random words for each image, after a look at the shapes."""
-    if x.ndim != 4 or np.shape(index) != x.shape[:1]:
-        msg = f"x has shape {x.shape} and index {np.shape(index)}; needed (N, C, H, W) and (N,)"
-        raise ShapeError(msg, where=type(owner).__name__)
+    where = type(owner).__name__
+    with named(where):
+        plugin, index = plugin_of(x), from_list(index)
+        given = tuple(index.shape) if plugin_of(index) else ()
+    if x.ndim != 4 or given != tuple(x.shape[:1]):
+        msg = f"x has shape {tuple(x.shape)} and index {given}; needed (N, C, H, W) and (N,)"
+        raise ShapeError(msg, where=where)
     xp = array_namespace(x)
+    known = [_is_number(xp, x.dtype), _is_number(array_namespace(index), index.dtype, "integral")]
+    if not all(known):
+        msg = f"x has dtype {x.dtype} and index {index.dtype}; needed numbers, and integers"
+        raise DTypeError(msg, where=where)
+    if not 0 <= whole(epoch) < 2**32:
+        msg = f"epoch is {epoch!r}; needed an integer from 0 to 2**32 - 1"
+        raise OptionError(msg, where=where)
+    if plugin_of(index) is not plugin:
+        index = plugin_of(index).to_numpy(index)
     index = xp.asarray(index, dtype=xp.int64, device=device(x))
-    draw = find_kernel("philox", plugin_of(x)) or philox
-    return draw((index, epoch, AUGMENT, 0), seed_key(seed))
+    draw = find_kernel("philox", plugin) or philox
+    with named(where):
+        return draw((index, whole(epoch), AUGMENT, 0), seed_key(seed))
+
+
+def _is_number(xp: Any, dtype: Any, kind: Any = ("bool", "numeric")) -> bool:
+    """Return whether a dtype is of a kind; NumPy has many more than the standard knows."""
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except TypeError:
+        return False
 
 
 def _below(word: Array, n: int) -> Any:
@@ -79,7 +101,8 @@ class RandomCrop:
 
     def __post_init__(self) -> None:
         """Look at the options."""
-        _require(isinstance(self.padding, int) and self.padding >= 0, self, "padding", "an integer from 0 up")
+        fits = isinstance(self.padding, int) and 0 <= self.padding < 2**15
+        _require(fits, self, "padding", "an integer from 0 up to 32767")
 
     def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the cropped images."""
@@ -138,7 +161,7 @@ class RandomShift:
 
     def __post_init__(self) -> None:
         """Look at the options."""
-        _require(0 <= self.pixels < math.inf, self, "pixels", "a number from 0 up")
+        number(self.pixels, "pixels", "a number from 0 up", lambda a: a >= 0, "RandomShift")
 
     def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the shifted images."""
@@ -174,7 +197,8 @@ class RandomRotation:
 
     def __post_init__(self) -> None:
         """Look at the options."""
-        _require(0 <= self.degrees <= 180, self, "degrees", "a number from 0 to 180")
+        needed = "a number from 0 to 180"
+        number(self.degrees, "degrees", needed, lambda a: 0 <= a <= 180, "RandomRotation")
 
     def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the turned images."""
@@ -213,7 +237,8 @@ class Cutout:
 
     def __post_init__(self) -> None:
         """Look at the options."""
-        _require(isinstance(self.size, int) and self.size >= 1, self, "size", "an integer from 1 up")
+        fits = isinstance(self.size, int) and 1 <= self.size < 2**31
+        _require(fits, self, "size", "an integer from 1 up")
 
     def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the images with their holes."""
@@ -249,5 +274,7 @@ class Compose:
     def __call__(self, x: Array, /, *, seed: int, epoch: int, index: Any) -> Array:
         """Return the augmented images."""
         for place, step in enumerate(self.steps):
-            x = step(x, seed=derive(seed, place), epoch=epoch, index=index)
+            with named("Compose"):
+                own = derive(seed, place)
+            x = step(x, seed=own, epoch=epoch, index=index)
         return x

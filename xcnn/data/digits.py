@@ -64,6 +64,8 @@ def read_optdigits(name: str, text: bytes, /) -> Split:
     FileError
         If a line is not of this form, a count is above 16 or a label above 9.
     """
+    if not text.strip():
+        raise FileError("has no lines; needed 65 integers in each line", where=name)
     try:
         rows = np.loadtxt(io.BytesIO(text), np.int64, delimiter=",", comments=None, ndmin=2)
     except ValueError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xcnn.data.files import Source, contents
 from xcnn.errors import FileError
+from xcnn.files import sync_folder
 
 __all__ = ["fetch"]
 
@@ -52,8 +53,10 @@ def fetch(source: Source, folder: Path, /) -> Path:
     for url in source.mirrors:
         try:
             _from_mirror(url, part, source)
+            with open(part, "r+b") as file:
+                os.fsync(file.fileno())  # a part that an earlier process left may not be on the disk
             os.replace(part, target)
-            _sync(folder)
+            sync_folder(folder)
             return target
         except (OSError, http.client.HTTPException, ValueError) as error:
             if target.exists():  # another process was quicker
@@ -141,16 +144,6 @@ def _reason(error: Exception) -> str:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _sync(folder: Path) -> None:
-    """Make the renaming last; not every system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

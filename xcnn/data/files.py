@@ -236,14 +236,18 @@ def _members(file: Any, source: Source, path: Path) -> Iterator[tuple[str, bytes
 
 
 class _Bounded:
-    """A stream that refuses to yield more than a limit."""
+    """A stream that refuses to yield more than a limit, or to be read on and on behind its end."""
 
     def __init__(self, file: Any, limit: int, path: Path) -> None:
         self._file, self._left, self._limit, self._path = file, limit, limit, path
+        self._ends = 0
 
     def read(self, n: int) -> bytes:
         data = self._file.read(min(n, self._left + 1))
         self._left -= len(data)
+        self._ends += not data
+        if self._ends > 100:  # tarfile would go on to wherever a header says that the next one stands
+            raise EOFError("it ends within a member")
         if self._left < 0:
             msg = f"unpacks to more than {self._limit} bytes; needed the wanted members before that"
             raise FileError(msg, where=str(self._path))

@@ -50,13 +50,19 @@ def read_folder(
     OptionError
         If `size` is no pair of positive integers.
     """
-    root = Path(path).expanduser()
+    try:
+        root = Path(path).expanduser()
+    except RuntimeError as error:  # a home that nobody has
+        msg = f"no such folder: {error}; needed one with a sub-folder for each class"
+        raise FileError(msg, where=str(path)) from error
     if not root.is_dir():
         raise FileError("no such folder; needed one with a sub-folder for each class", where=str(root))
     train, test = root / "train", root / "test"
     if not (train.is_dir() and test.is_dir()):
         classes = _classes(root)
         paths, y = _list(root, classes)
+        if len(paths) < 2:
+            raise DataError("has one image; needed at least 2, one to hold out", where=str(root))
         return DataSet(str(path), *split(read_images(paths, size=size, grey=grey), y, HELD_OUT), classes)
     classes = _classes(train)
     strange = sorted(set(_classes(test)) - set(classes))

@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import struct
+import sys
 import zlib
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from xcnn.errors import FileError
 
 __all__ = ["read_idx"]
+
+_PART = 2**24  # bytes that are asked for at a time
 
 
 def read_idx(path: str | os.PathLike[str], /) -> np.ndarray:
@@ -65,10 +68,14 @@ def _parse(file: Any, name: str) -> np.ndarray:
     if len(header) < 4 * magic[3]:
         raise FileError(f"ends in its header; needed {magic[3]} extents", where=name)
     shape = struct.unpack(f">{magic[3]}I", header)
-    size = math.prod(shape)
-    data = file.read(size)
+    if math.prod(filter(None, shape)) > sys.maxsize:
+        msg = f"promises {' x '.join(map(str, shape))} elements; needed what an array can have"
+        raise FileError(msg, where=name)
+    size, data = math.prod(shape), bytearray()
+    while len(data) < size and (part := file.read(min(size - len(data), _PART))):  # nobody vouches for size
+        data += part
     if len(data) < size or file.read(1):
         came = "more" if len(data) == size else f"only {len(data)}"
         msg = f"promises {' x '.join(map(str, shape))} = {size} bytes and has {came}; needed as many"
         raise FileError(msg, where=name)
-    return np.frombuffer(data, np.uint8).reshape(shape).copy()
+    return np.frombuffer(data, np.uint8).reshape(shape)

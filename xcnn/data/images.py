@@ -20,6 +20,8 @@ SUFFIXES = frozenset(
 """Endings of the files in a folder that are taken for images."""
 
 _SCANS = 32  # of one JPEG file: each of a few bytes may cost as much time as a whole image
+_PIXELS = 16_000_000  # that a file of any length may have; a longer one as many as fill it, well packed
+_PACKED = 1000  # pixels of one byte
 _COMMENTS = 1000  # of one GIF file: older versions of Pillow copy all that came before with each one
 
 _GREY = {"1", "L", "LA", "La"}
@@ -56,7 +58,8 @@ def read_images(
     Raises
     ------
     DataError
-        If there is none, or images differ in size or in colour, or have other than 8 bits a channel.
+        If there is none, or images differ in size or in colour, or have other than 8 bits a channel, or more
+        than 16 million pixels and more than 1000 for each byte of their file.
     Error
         If Pillow is not installed.
     FileError
@@ -163,7 +166,8 @@ def _pixels(image: Any) -> np.ndarray:
 
 def _read(path: str, size: tuple[int, int] | None, grey: bool | None) -> np.ndarray:
     """Return one image file as (C, H, W)."""
-    x = _pixels(_decode(path, path, grey))
+    length = os.path.getsize(path) if os.path.isfile(path) else 0
+    x = _pixels(_decode(path, path, grey, pixels=max(_PIXELS, _PACKED * length)))
     return x if size is None else resize_image(x, size)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import queue
 import threading
 import time
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from xcnn.backend import find_kernel, plugin_of
-from xcnn.data.rows import count, in_memory, on_device, row_reader
-from xcnn.errors import DataError, DTypeError, OptionError
+from xcnn.data.rows import count, from_list, from_rows, in_memory, on_device, row_reader, whole
+from xcnn.errors import DataError, DTypeError, OptionError, flag, named
 from xcnn.random import permutation, seed_key
 
 __all__ = ["Loader"]
@@ -73,17 +72,24 @@ class Loader:
         prefetch: bool | int | None = None,
         drop_last: bool = False,
     ) -> None:
-        y = np.asarray(y) if isinstance(y, (list, tuple)) else y
+        x = from_rows(x, "x", "Loader")
+        y = None if y is None else from_list(from_rows(y, "y", "Loader"), "Loader")
         n = count(x)
         if n == 0:
             raise DataError("x has no images; needed at least one", where="Loader")
         if y is not None and count(y) != n:
             msg = f"x has {n} images and y has {count(y)} labels; needed one label for each image"
             raise DataError(msg, where="Loader")
-        if _integer(batch_size) < 1:
+        size = whole(batch_size)
+        if size < 1:
             msg = f"batch_size is {batch_size!r}; needed an integer of at least 1"
             raise OptionError(msg, where="Loader")
-        if drop_last and n < batch_size:
+        drop_last = flag(drop_last, "drop_last", "Loader")
+        shuffle = flag(shuffle, "shuffle", "Loader")
+        if augment is not None and not callable(augment):
+            msg = f"augment is {augment!r}; needed a function augment(x, seed=, epoch=, index=)"
+            raise OptionError(msg, where="Loader")
+        if drop_last and n < size:
             msg = f"drop_last leaves no batch: batch_size is {batch_size} and there are {n} images"
             raise OptionError(msg, where="Loader")
         elsewhere = in_memory(x) and not isinstance(x, np.ndarray)  # on a device, perhaps
@@ -93,14 +99,15 @@ class Loader:
         if prefetch is None:
             augments = augment is not None and not elsewhere
             prefetch = augments or not in_memory(x) or not (y is None or in_memory(y))
-        depth = 2 if prefetch is True else _integer(prefetch)
+        depth = 2 if prefetch is True else whole(prefetch)
         if depth < 0:
             msg = f"prefetch is {prefetch!r}; needed None, a bool or a number of batches"
             raise OptionError(msg, where="Loader")
-        seed_key(seed)  # refuses a seed out of its range here, and not in a thread
-        self.batch_size, self.shuffle, self.seed, self.augment = batch_size, shuffle, seed, augment
+        with named("Loader"):
+            seed_key(seed)  # refuses a seed out of its range here, and not in a thread
+        self.batch_size, self.shuffle, self.seed, self.augment = size, shuffle, seed, augment
         self._x, self._y, self._n, self._depth = x, y, n, depth
-        self._stop = n - n % batch_size if drop_last else n
+        self._stop = n - n % size if drop_last else n
         self._begun = 0
 
     def __len__(self) -> int:
@@ -122,28 +129,33 @@ class Loader:
         self._begun += 1
         return self.epoch(self._begun - 1)
 
-    def epoch(self, number: int, /) -> Iterator[Batch]:
+    def epoch(self, number: int, /, *, start: int = 0) -> Iterator[Batch]:
         """Serve one epoch.
 
         Parameters
         ----------
         number : int
             Which, from 0; the same number gives the same batches.
+        start : int
+            The batch to begin with, from 0.
 
         Returns
         -------
         iterator of (x, y)
             Batches of shapes (batch, ...); y is None if the loader has none.
         """
-        batches = self._batches(number)
+        batches = self._batches(number, start)
         return _ahead(batches, self._depth) if self._depth else batches
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        order = permutation(self._n, seed=self.seed, step=epoch) if self.shuffle else np.arange(self._n)
-        read_x, read_y = self._images(order, epoch), self._reader(self._y, order)
-        for start in range(0, self._stop, self.batch_size):
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        with named("Loader"):
+            order = permutation(self._n, seed=self.seed, step=epoch) if self.shuffle else np.arange(self._n)
+            read_x, read_y = self._images(order, epoch), self._reader(self._y, order)
+        for start in range(first * self.batch_size, self._stop, self.batch_size):
             rows = slice(start, min(start + self.batch_size, self._stop))
-            yield read_x(rows), read_y(rows)
+            with named("Loader"):
+                batch = read_x(rows), read_y(rows)
+            yield batch
 
     def _images(self, order: Any, epoch: int) -> Callable[[slice], Any]:
         """Return a function from a slice of `order` to those images, augmented."""
@@ -173,14 +185,6 @@ class Loader:
             a = read(where)
             return lambda rows: a[rows]
         return lambda rows: read(where[rows])
-
-
-def _integer(value: Any) -> int:
-    """Return an option as an integer, or -1 if it is none."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        return -1
 
 
 def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
 from xcnn.backend import plugin_of
-from xcnn.errors import DataError
+from xcnn.errors import DataError, DTypeError
 
 __all__ = ["Rows"]
 
@@ -49,15 +50,59 @@ class Rows:
         return rows if np.ndim(index) else rows[0]
 
 
-def from_list(a: Any, /) -> Any:
-    """Return a list as a NumPy array, and anything else as it is; uneven rows are refused."""
-    if not isinstance(a, (list, tuple)):
+def from_list(a: Any, /, where: str = "") -> Any:
+    """Return a list, or an array of a subclass of NumPy's, as a NumPy array, and anything else as it is.
+
+    Refused are uneven rows, masked elements, and what has a shape but is no array.
+    """
+    if type(a) is np.ndarray or isinstance(a, np.memmap):
         return a
+    if isinstance(a, (list, tuple, range, np.ndarray)):
+        return _plain(a, where)
+    if getattr(a, "requires_grad", False) is True:
+        return a.detach()  # here, gradients are computed by hand
+    if hasattr(a, "shape") and not _is_array(a):
+        msg = f"got a {type(a).__module__}.{type(a).__qualname__} that has a shape; needed an array"
+        raise DTypeError(msg, where=where)
+    return a
+
+
+def from_rows(a: Any, name: str, where: str, /) -> Any:
+    """Return `a`, which `from_list` has seen, if it has rows, else refuse it."""
+    if not isinstance(a, (list, tuple)):
+        a = from_list(a, where)
+    if isinstance(a, (str, bytes, Mapping)) or not (hasattr(a, "shape") or hasattr(a, "__len__")):
+        fits = False
+    else:
+        fits = hasattr(a, "__getitem__") and (not hasattr(a, "shape") or len(a.shape) > 0)
+    if not fits:
+        msg = f"{name} is a {type(a).__name__} without rows; needed an array (N, ...), or a list"
+        raise DTypeError(msg, where=where)
+    return a
+
+
+def _plain(a: Any, where: str) -> np.ndarray:
+    """Return a list, a tuple, or an array of a subclass as an array of NumPy's own class."""
+    if isinstance(a, np.ma.MaskedArray) and a.dtype.names is None and np.ma.is_masked(a):
+        msg = f"{np.ma.count_masked(a)} of {a.size} elements are masked; needed none: x.filled(0)"
+        raise DataError(msg, where=where)
     try:
         return np.asarray(a)
-    except ValueError as error:
-        msg = f"a list whose rows differ in shape; needed rows of one shape ({error})"
-        raise DataError(msg) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever the list holds
+        fault = "whose rows differ in shape" if isinstance(error, ValueError) else "that NumPy cannot read"
+        msg = f"a list {fault}; needed rows of one shape ({error})"
+        raise DataError(msg, where=where) from error
+
+
+def _is_array(a: Any) -> bool:
+    """Return whether `a` is an array of some library, or can be read like one."""
+    if array_api_compat.is_array_api_obj(a):
+        return True
+    shape = a.shape
+    fits = isinstance(shape, (tuple, list)) and all(hasattr(n, "__index__") and n >= 0 for n in shape)
+    return fits and hasattr(a, "__getitem__") and not isinstance(a, memoryview)  # whose rows cannot be read
 
 
 def in_memory(a: Any, /) -> bool:
@@ -84,7 +129,7 @@ def read_rows(a: Any, index: np.ndarray, /) -> np.ndarray:
         if rows.shape[:1] != index.shape:
             raise IndexError
     except (TypeError, ValueError, LookupError):
-        single = [np.asarray(a[i]) for i in rising.tolist()]
+        single = [np.asarray(from_list(a[i])) for i in rising.tolist()]
         shapes = sorted({row.shape for row in single})
         if len(shapes) > 1:
             msg = f"rows of shapes {shapes[0]} and {shapes[1]} in one batch; needed the same shape"
@@ -116,6 +161,14 @@ def row_reader(a: Any, /) -> Callable[[Any], Any]:
         xp = array_api_compat.array_namespace(a)
         return lambda i: xp.take(a, i, axis=0)
     return lambda i: read_rows(a, i)
+
+
+def whole(value: Any, /) -> int:
+    """Return an option as an integer, or -1 if it is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return -1
 
 
 def on_device(index: Any, a: Any, /) -> Any:

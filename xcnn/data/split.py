@@ -8,9 +8,9 @@ import array_api_compat
 import numpy as np
 
 from xcnn.data.dataset import Split
-from xcnn.data.rows import count, in_memory, take, to_host
-from xcnn.errors import DataError, OptionError
-from xcnn.random import SPLIT, permutation
+from xcnn.data.rows import count, from_list, from_rows, in_memory, read_rows, take, to_host
+from xcnn.errors import DataError, named, number
+from xcnn.random import SPLIT, permutation, seed_key
 
 __all__ = ["split", "stratified"]
 
@@ -58,6 +58,7 @@ def _labels(y: Any) -> np.ndarray | None:
     return to_host(y).reshape(-1) if integers else None
 
 
+@named("split")
 def split(x: Any, y: Any, fraction: float, /, *, seed: int = 0) -> tuple[Split, Split]:
     """Hold out a fraction of the images, the same of every class.
 
@@ -98,10 +99,10 @@ def split(x: Any, y: Any, fraction: float, /, *, seed: int = 0) -> tuple[Split, 
     >>> validation.y
     array([0, 1])
     """
-    if not 0 < fraction < 1:
-        msg = f"fraction is {fraction!r}; needed a number above 0 and below 1"
-        raise OptionError(msg, where="split")
-    y = y if hasattr(y, "shape") else np.asarray(y)
+    fraction = number(fraction, "fraction", "a number above 0 and below 1", lambda a: 0 < a < 1, "split")
+    seed_key(seed)
+    x, y = from_rows(x, "x", "split"), from_list(from_rows(y, "y", "split"), "split")
+    y = y if hasattr(y, "shape") else read_rows(y, np.arange(count(y)))
     n = count(x)
     if count(y) != n:
         msg = f"x has {n} images and y has {count(y)} labels; needed one label for each image"

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.data.rows import read_slice, to_host
-from xcnn.errors import DataError, DTypeError, OptionError, ShapeError
+from xcnn.data.rows import from_list, from_rows, read_slice, to_host, whole
+from xcnn.errors import DataError, DTypeError, OptionError, ShapeError, named
 
 __all__ = ["channel_statistics"]
 
 
+@named("channel_statistics")
 def channel_statistics(x: Any, /, *, chunk: int = 1024) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the standard deviation of each channel, over all images and pixels.
 
@@ -49,16 +50,17 @@ def channel_statistics(x: Any, /, *, chunk: int = 1024) -> tuple[tuple[float, ..
     .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance: analysis and
        recommendations", The American Statistician 37(3), 1983.
     """
-    shape = tuple(x.shape)
+    x = from_rows(from_list(x, "channel_statistics"), "x", "channel_statistics")
+    shape = tuple(getattr(x, "shape", ()))
     if len(shape) != 4:
         raise ShapeError(f"x has shape {shape}; needed (N, C, H, W)", where="channel_statistics")
     if 0 in shape:
         raise DataError(f"x has shape {shape}; needed at least one pixel", where="channel_statistics")
-    if chunk < 1:
-        raise OptionError(f"chunk is {chunk!r}; needed at least 1", where="channel_statistics")
+    if whole(chunk) < 1:
+        raise OptionError(f"chunk is {chunk!r}; needed an integer from 1 up", where="channel_statistics")
     count, mean, squares = 0, np.zeros(shape[1]), np.zeros(shape[1])
-    for start in range(0, shape[0], chunk):
-        part = to_host(read_slice(x, start, min(start + chunk, shape[0])))
+    for start in range(0, shape[0], whole(chunk)):
+        part = to_host(read_slice(x, start, min(start + whole(chunk), shape[0])))
         if part.dtype != np.uint8 and not np.issubdtype(part.dtype, np.floating):
             msg = f"x has dtype {part.dtype}; needed uint8 or a floating dtype"
             raise DTypeError(msg, where="channel_statistics")

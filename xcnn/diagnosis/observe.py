@@ -13,6 +13,7 @@ from xcnn.backend import readable
 from xcnn.data.rows import from_list, read_slice
 from xcnn.layer import Layer, Pass, watch
 from xcnn.layers import Identity, Normalize, Sigmoid, Tanh
+from xcnn.layers.geometry import integer
 from xcnn.layers.linear import Activated
 from xcnn.model import Model
 
@@ -182,8 +183,10 @@ def observe(model: Model, x: Any, y: Any = None, /, *, batch_size: int = 256) ->
     """
     single = model.output_shape == (1,)
     loss = model.loss or losses.get("binary_cross_entropy" if single else "cross_entropy")
-    x, host = from_list(x), model.backend.to_numpy
-    model.accept(x if not getattr(x, "shape", None) else read_slice(x, 0, 1))  # refuses what does not fit
+    batch_size = integer(batch_size, "diagnose: batch_size")
+    x, host = from_list(x, "diagnose"), model.backend.to_numpy
+    some = bool(getattr(x, "shape", None) and x.shape[0])
+    model.accept(read_slice(x, 0, 1) if some else x)  # refuses what does not fit
     n = int(x.shape[0])
     inputs, found = Statistics(None, "the input"), dict[int, Statistics]()
     owners = {id(part.act): part for part in model.walk() if isinstance(part, Activated)}
@@ -211,13 +214,14 @@ def observe(model: Model, x: Any, y: Any = None, /, *, batch_size: int = 256) ->
         model, n, inputs, [*found.values()], loss, probabilities, np.concatenate(outputs), None, differ=differ
     )
     if y is not None:
+        loss.check(y, n, model.output_shape)
         seen.labels = np.asarray(host(loss.accept(y, n, model.output_shape, model.backend, model.dtype)))
-        some = min(n, batch_size)
+        count = min(n, batch_size)
         seen.gradients = _gradients(
             model.copy(precision="float32"),  # in float16, unscaled, small ones would vanish
             loss,
-            read_slice(x, 0, some),
-            read_slice(from_list(y), 0, some),
+            read_slice(x, 0, count),
+            read_slice(from_list(y), 0, count),
         )
     return seen
 

@@ -26,7 +26,7 @@ __all__ = ["explain_layer", "explain_model"]
 
 def _single(x: Any, shape: tuple[int, ...]) -> Any:
     """Return one input with the axis N."""
-    x = from_list(x)
+    x = from_list(x, "explain")
     extents = tuple(getattr(x, "shape", ()))
     if len(extents) == len(shape) + 1 and extents[0] != 1 and extents[1:] == shape:
         msg = f"x holds {extents[0]} inputs, its shape {extents}; needed one: x[0]"
@@ -171,7 +171,9 @@ def explain_model(
             which = f"the {kind} of {names[1 if binary else winner[0]]}"
             target = which if z.ndim == 1 and (z.size > 1 or binary) else f"the output at {named(winner)}"
         else:
-            labels = loss.accept(np.asarray([label]), 1, model.output_shape, model.backend, model.dtype)
+            labels = loss.accept(
+                from_list([label], "explain"), 1, model.output_shape, model.backend, model.dtype
+            )
             head, probabilities = model.head(loss)
             last.ends = head is not model.plan
             given = model.backend.asarray(z[None], model.dtype) if last.ends else y

@@ -213,7 +213,7 @@ class RunConfig(Spec):
         *,
         callbacks: Sequence[Any] = (),
         folder: str | Path = ".",
-        progress: bool | None = None,
+        **options: Any,
     ) -> History:
         """Train the model as the configuration says.
 
@@ -227,8 +227,8 @@ class RunConfig(Spec):
             More than the configuration's.
         folder : str or Path
             Where files of callbacks go.
-        progress : bool, optional
-            See `xcnn.training.fit`.
+        **options
+            progress, checkpoint, resume: see `xcnn.training.fit`.
 
         Returns
         -------
@@ -255,7 +255,7 @@ class RunConfig(Spec):
             metrics=self.metrics or ["accuracy"],
             augment=Compose([spec.make() for spec in self.data.augment]) if self.data.augment else None,
             seed=self.seed,
-            progress=progress,
+            **options,
         )
 
 
@@ -294,4 +294,4 @@ def load_config(path: str | Path, /) -> RunConfig:
         ``run.json: layers[2].kernel_size: got -1; needed an integer of at least 1``.
     """
     config = RunConfig.from_dict(read_json(path), where=str(path))
-    return config.model_copy(update={"data": config.data.under(Path(path).parent)})
+    return config.model_copy(update={"data": config.data.under(Path(path).parent, where=str(path))})

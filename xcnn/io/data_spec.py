@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from xcnn import data
 from xcnn.data.sets import SETS
-from xcnn.errors import suggest
+from xcnn.errors import ConfigError, suggest
 from xcnn.io.refusals import refusal
 from xcnn.io.spec import Described, Spec
 from xcnn.io.specs import AnyAugmentation
@@ -115,22 +115,34 @@ class DataSpec(Spec):
         """The name, or that of the folder."""
         return self.name or Path(self.path or "").name
 
-    def under(self, folder: str | os.PathLike[str], /) -> DataSpec:
+    def under(self, folder: str | os.PathLike[str], /, *, where: str = "") -> DataSpec:
         """Return this with a relative path made absolute.
 
         Parameters
         ----------
         folder : path
             Where a relative path starts.
+        where : str
+            Begins the error: the file.
 
         Returns
         -------
         DataSpec
             Itself where there is nothing to do.
+
+        Raises
+        ------
+        ConfigError
+            If it is no path: of a home that nobody has, or with a null character.
         """
         if self.path is None:
             return self
-        return self.model_copy(update={"path": str((Path(folder) / Path(self.path).expanduser()).resolve())})
+        try:
+            path = (Path(folder) / Path(self.path).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            msg = f"data.path: got {self.path!r}, which is no path: {error}; needed that of a folder"
+            raise ConfigError(msg, where=where) from error
+        return self.model_copy(update={"path": str(path)})
 
     def load(self, seed: int = 0, /) -> data.DataSet:
         """Return the images.

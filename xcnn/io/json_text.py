@@ -47,6 +47,9 @@ def read_json(path: str | Path, /) -> Any:
     except ConfigError as error:
         error.where = str(path)
         raise
+    except ValueError as error:  # an integer of thousands of digits: Python does not convert it
+        msg = f"no valid JSON: {error}; needed shorter numbers"
+        raise ConfigError(msg, where=str(path)) from error
     except RecursionError as error:
         raise ConfigError("is nested too deep", where=str(path)) from error
 

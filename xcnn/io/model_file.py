@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,26 +14,17 @@ import numpy as np
 from xcnn import losses
 from xcnn.backend import get_backend
 from xcnn.build import at_most
-from xcnn.errors import Error, FileError, OptionError
+from xcnn.errors import BackendError, Error, FileError, OptionError
 from xcnn.files import write_atomically
 from xcnn.io.architecture import layer_from_json, layer_to_json
+from xcnn.io.sealed_file import FORMAT, seal, unseal
 from xcnn.layer import Layer
 from xcnn.model import Model
 from xcnn.ops import Op
 
-__all__ = ["load", "save"]
+__all__ = ["TRAINING", "describe", "fill", "load", "save"]
 
-_FORMAT = 1
-
-
-def _digest(tensors: dict[str, np.ndarray], description: str) -> str:
-    """Return the SHA-256 of the description and of every tensor's name, dtype, shape and bytes."""
-    sha = hashlib.sha256(description.encode())
-    for name in sorted(tensors):
-        a = tensors[name]
-        sha.update(f"\0{name}\0{a.dtype.name}\0{a.shape}\0".encode())
-        sha.update(a.tobytes())
-    return sha.hexdigest()
+TRAINING = "training:"  # begins the names of what a checkpoint holds beside the model
 
 
 def save(model: Model, path: str | Path, /) -> None:
@@ -54,8 +44,32 @@ def save(model: Model, path: str | Path, /) -> None:
     FileError
         If it cannot be written, or an option of a layer is no JSON.
     """
-    from safetensors.numpy import save as to_bytes
+    description, tensors = describe(model, path)
+    write_atomically(path, seal(tensors, description))
 
+
+def describe(model: Model, path: str | Path, /) -> tuple[str, dict[str, np.ndarray]]:
+    """Return what a model's file holds.
+
+    Parameters
+    ----------
+    model : Model
+        Any.
+    path : str or Path
+        The file, for errors.
+
+    Returns
+    -------
+    description : str
+        JSON: layers, shapes, loss, classes.
+    tensors : dict of array
+        Parameters and statistics by name.
+
+    Raises
+    ------
+    FileError
+        See `save`.
+    """
     loss = None
     if model.loss is not None and type(model.loss) is losses.NAMES.get(model.loss.name):
         options = {f.name: getattr(model.loss, f.name) for f in dataclasses.fields(model.loss) if f.init}  # type: ignore[arg-type]
@@ -67,7 +81,7 @@ def save(model: Model, path: str | Path, /) -> None:
         raise
     description = json.dumps(
         {
-            "format": _FORMAT,
+            "format": FORMAT,
             "input_shape": model.input_shape,
             "dtype": model.dtype,
             "precision": model.precision,
@@ -86,8 +100,7 @@ def save(model: Model, path: str | Path, /) -> None:
         name: np.ascontiguousarray(model.backend.to_numpy(holder.value)).reshape(holder.shape)
         for name, holder in named.items()
     }
-    metadata = {"xcnn": description, "sha256": _digest(tensors, description)}
-    write_atomically(path, to_bytes(tensors, metadata))
+    return description, tensors
 
 
 def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Layer] | Op[...]] = ()) -> Model:
@@ -96,7 +109,7 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
     Parameters
     ----------
     path : str or Path
-        A file that `Model.save` wrote.
+        A file that `Model.save` wrote, or a checkpoint.
     backend : str or Backend, optional
         Where it is to live; by default what `get_backend` returns.
     custom : sequence of type or Op
@@ -123,22 +136,11 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
             msg = f"custom has {own!r}; needed classes of layers, and ops"
             raise OptionError(msg, where="load")
     backend = get_backend(backend)
-    metadata, tensors = _read(Path(path))
-    try:
-        content = json.loads(metadata["xcnn"])
-        number = content["format"]
-    except (KeyError, TypeError, ValueError):
-        msg = "a safetensors file, but no model of xcnn; needed one that Model.save wrote"
-        raise FileError(msg, where=str(path)) from None
-    if number != _FORMAT:
-        msg = f"written in format {number!r}; this version of xcnn reads {_FORMAT}"
-        raise FileError(msg, where=str(path))
-    if metadata.get("sha256") != _digest(tensors, metadata["xcnn"]):
-        msg = "its content does not match its SHA-256: it was altered or damaged; needed the file as written"
-        raise FileError(msg, where=str(path))
+    content, _, tensors = unseal(Path(path))
+    tensors = {name: a for name, a in tensors.items() if not name.startswith(TRAINING)}
     try:
         layers = layer_from_json({**content["outermost"], "layers": content["layers"]}, custom)
-        with at_most(max(10**7, sum(a.size for a in tensors.values()))):
+        with at_most(max(10**6, sum(a.size for a in tensors.values()))):
             model = Model(
                 layers,
                 content["input_shape"],
@@ -154,28 +156,45 @@ def load(path: str | Path, /, *, backend: Any = None, custom: Sequence[type[Laye
     except FileError as error:
         error.where, error.located = str(path), True
         raise
-    except (KeyError, TypeError, ValueError, Error) as error:
+    except BackendError:
+        raise
+    except (
+        Error,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+        RecursionError,
+    ) as error:
         msg = f"its description is not valid: {type(error).__name__}: {error}"
         raise FileError(msg, where=str(path)) from error
+    fill(model, tensors, path)
+    return model
+
+
+def fill(model: Model, tensors: dict[str, np.ndarray], path: str | Path, /) -> None:
+    """Give a model the parameters and statistics of a file.
+
+    Parameters
+    ----------
+    model : Model
+        Is changed, unless they don't match.
+    tensors : dict of array
+        By name.
+    path : str or Path
+        The file, for errors.
+
+    Raises
+    ------
+    FileError
+        If names, shapes or dtypes are not the model's.
+    """
     named: dict[str, Any] = {**model.parameters(), **model.buffers()}
     _match(named, tensors, model.dtype, str(path))
     for name, holder in named.items():
         holder.value = tensors[name]
-    return model
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        msg = "there is no such file" if not path.exists() else "this is no file"
-        raise FileError(msg, where=str(path))
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        msg = f"cannot be read as a model: truncated, or no safetensors file ({error})"
-        raise FileError(msg, where=str(path)) from error
 
 
 def _match(named: dict[str, Any], tensors: dict[str, np.ndarray], dtype: str, path: str) -> None:

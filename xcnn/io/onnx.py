@@ -131,7 +131,7 @@ def load(path: str | Path, /, *, backend: Any = None) -> Model:
         ArithmeticError,
         RecursionError,
     ) as error:
-        msg = f"its content is not valid: {type(error).__name__}: {error}"
+        msg = f"its content is not valid: {type(error).__name__}: {' '.join(str(error).split())}"
         raise FileError(msg, where=str(path)) from error
     return model
 

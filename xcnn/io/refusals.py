@@ -172,7 +172,7 @@ def _misnamed(value: Any, context: Mapping[str, Any], bare: bool) -> list[tuple[
     key = "type" if group == "layer" else "name"
     if not isinstance(value, dict):
         return [("", f"got {shown(value)}; needed a name, or an object with {key!r} and options")]
-    if key not in value:
+    if value.get(key) is None:
         article = "an" if group[0] in "aeiou" else "a"
         return [(key, f"is missing; needed the name of {article} {group}")]
     known = [name for _, name in re.findall(r"'(\w+):([^']+)'", context["expected_tags"])]

@@ -11,12 +11,14 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, create_model
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, RootModel, Tag, create_model
 
 from xcnn import callbacks, initializers, layers, losses, optim, schedules
 from xcnn.data import augment
+from xcnn.io.refusals import refusal, shown
 from xcnn.io.spec import Choice, Described, Spec, words_of
 from xcnn.layers.activation import NAMES as ACTIVATIONS
 from xcnn.layers.conv import CONVOLUTIONS
@@ -41,6 +43,14 @@ _NUMBERS = {"type": "array", "items": {"type": "number"}}
 _CHANNELS = {"anyOf": [{"type": "number"}, _NUMBERS]}
 _EXTENTS = {"type": "array", "items": {"type": "integer"}}
 
+
+def _inside(path: str) -> str:
+    """Refuse a path that leads out of the folder of the run, on any system: others write configurations."""
+    if any(p.anchor or ".." in p.parts for p in (PurePosixPath(path), PureWindowsPath(path))):
+        raise refusal({"": f"got {shown(path)}; needed a path in the folder of the run"})
+    return path
+
+
 # Options whose annotation says too little, by name: their types, or for those that only the constructor can
 # check, how the schema describes them.
 _TYPES: dict[str, Any] = {
@@ -51,7 +61,7 @@ _TYPES: dict[str, Any] = {
     "then": "AnySchedule | None",
     "init": Literal[tuple(initializers.NAMES)],
     "op": Literal[tuple(CONVOLUTIONS)],
-    "path": str,
+    "path": Annotated[str, AfterValidator(_inside)],
     "class_weights": list[float] | None,
 }
 _SHAPES: dict[str, Any] = {

@@ -133,7 +133,7 @@ def _registered(groups: dict[str, dict[str, str]]) -> list[str]:
 
 
 def paired(
-    slots: list[Slot], found: dict[str, np.ndarray], ordered: bool, house: Convention, /
+    slots: list[Slot], found: dict[str, np.ndarray], ordered: bool, house: Convention, /, *, where: str
 ) -> dict[str, str | None]:
     """Return a name for each place: the default ones if all are there, else by kind and order.
 
@@ -147,6 +147,8 @@ def paired(
         Whether the names come in the order of their network.
     house : Convention
         How names are made of a layer's and an array's.
+    where : str
+        The source, for the error.
 
     Returns
     -------
@@ -184,7 +186,7 @@ def paired(
             msg = (
                 f"the order of {known} is lost (a file keeps none), nor do their names tell it; needed names="
             )
-            raise DataError(msg, where="load_weights")
+            raise DataError(msg, where=where)
         for places, stem in zip(ours.get(kind, []), order, strict=False):
             wanted |= {place: groups[stem][key] for key, place in places.items() if key in groups[stem]}
     return wanted

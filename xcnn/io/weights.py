@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xcnn.errors import DataError, OptionError, suggest
+from xcnn.errors import DataError, OptionError, flag, suggest
 from xcnn.files import write_atomically
 from xcnn.io.conventions import CONVENTIONS, Convention, Slot, slots_of
 from xcnn.io.weight_names import chosen, once, paired
@@ -79,9 +79,14 @@ def load_weights(
     OptionError
         If names or convention are unknown.
     """
+    strict = flag(strict, "strict", "load_weights")
     slots, house = slots_of(model, convention), CONVENTIONS[convention]
     found, ordered = read_weights(source, house.ignored)
-    wanted = chosen(names, slots, house) if names is not None else paired(slots, found, ordered, house)
+    where = "load_weights" if isinstance(source, Mapping) else str(source)
+    if names is not None:
+        wanted = chosen(names, slots, house)
+    else:
+        wanted = paired(slots, found, ordered, house, where=where)
     places = {slot.place: slot for slot in slots}
     named = {place: name for place, name in wanted.items() if name in found}
     missing = [place for place in places if place not in named and wanted.get(place, "") is not None]
@@ -101,7 +106,6 @@ def load_weights(
             for name in unexpected
         ]
     if faults:
-        where = str(source) if not isinstance(source, Mapping) else "load_weights"
         lines = "\n  ".join(["the weights do not fit the model, which is as it was:", *faults])
         raise DataError(lines, where=where)
     _write(model, places, values)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import ShapeError, lookup
+from xcnn.errors import OptionError, ShapeError, lookup, number
 from xcnn.layer import Layer, Shape
+from xcnn.layers.geometry import integer
 
 __all__ = [
     "ELU",
@@ -78,6 +80,10 @@ class LeakyReLU(Elementwise):
 
     slope: float = 0.01
 
+    def __post_init__(self) -> None:
+        """Look at the slope."""
+        self.slope = number(self.slope, "slope", "a finite number", math.isfinite, "LeakyReLU")
+
     def apply(self, x: Any, /) -> Any:
         """Return (y, saved)."""
         return ops.leaky_relu(x, slope=self.slope)
@@ -95,6 +101,10 @@ class ELU(Elementwise):
 
     alpha: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Look at alpha."""
+        self.alpha = number(self.alpha, "alpha", "a finite number", math.isfinite, "ELU")
+
     def apply(self, x: Any, /) -> Any:
         """Return (y, saved)."""
         return ops.elu(x, alpha=self.alpha)
@@ -111,6 +121,12 @@ class GELU(Elementwise):
     """
 
     approximate: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what no GELU knows."""
+        if not isinstance(self.approximate, str) or self.approximate not in ("none", "tanh"):
+            msg = f"GELU: approximate is {self.approximate!r}; needed 'none' or 'tanh'"
+            raise OptionError(msg)
 
     def apply(self, x: Any, /) -> Any:
         """Return (y, saved)."""
@@ -148,6 +164,10 @@ class Normalized(Elementwise):
     """An activation along one axis."""
 
     axis: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no axis at all."""
+        self.axis = integer(self.axis, f"{type(self).__name__}: axis", least=None)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Refuse an axis that the input lacks."""

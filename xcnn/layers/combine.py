@@ -170,6 +170,8 @@ class Concat(Branches):
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Return the shape of the branches, their channels added."""
         shapes = self.shapes(input_shape, make)
+        if () in shapes:
+            raise ShapeError("its branches give no channels, shape (N,); needed (N, C, ...)")
         if len({shape[1:] for shape in shapes}) > 1:
             msg = f"its branches give shapes {', '.join(map(str, shapes))}; needed one but for the channels"
             raise ShapeError(msg)
@@ -178,6 +180,9 @@ class Concat(Branches):
     def forward(self, x, /, *, train=False, hold=None):
         """Return the stack and what backward needs."""
         ys, saved = self.run(x, train, hold)
+        if x.ndim < 2:
+            msg = f"x has shape {tuple(x.shape)}; needed (N, C, ...)"
+            raise ShapeError(msg)
         return array_namespace(x).concat(ys, axis=1), saved
 
     def backward(self, dy, saved, /, *, need_dx=True):

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import DTypeError, OptionError, ShapeError, lookup
+from xcnn.errors import DTypeError, OptionError, ShapeError, flag, lookup
 from xcnn.layer import Shape
 from xcnn.layers.activation import activation_layer
 from xcnn.layers.geometry import check_padding, image_shape, integer, pair, sides
@@ -76,7 +76,8 @@ class Convolution(Activated):
         self.size = pair(self.kernel_size, f"{kind}: kernel_size")
         self.steps = pair(self.stride, f"{kind}: stride")
         self.spacing = pair(self.dilation, f"{kind}: dilation")
-        check_padding(self.padding)
+        check_padding(self.padding, kind)
+        self.bias = flag(self.bias, "bias", kind)
         self.act = activation_layer(self.activation)
 
     def check_groups(self, input_shape: Shape) -> tuple[int, Pair]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import OptionError
+from xcnn.errors import number
 from xcnn.layer import Layer
 
 __all__ = ["Dropout"]
@@ -29,9 +29,7 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            msg = f"Dropout: rate is {self.rate!r}; needed 0 <= rate < 1"
-            raise OptionError(msg)
+        self.rate = number(self.rate, "rate", "0 <= rate < 1", lambda r: 0 <= r < 1, "Dropout")
 
     def forward(self, x, /, *, train: Any = False, hold=None):
         """Return y and what backward needs."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from xcnn.errors import OptionError, ShapeError, suggest
+from xcnn.errors import OptionError, ShapeError, named, suggest
+from xcnn.ops.window import LONGEST
 from xcnn.types import Pair, Sides
 
 __all__ = ["check_padding", "image_shape", "integer", "numbers", "pair", "sides"]
@@ -13,14 +14,14 @@ __all__ = ["check_padding", "image_shape", "integer", "numbers", "pair", "sides"
 MODES = ("valid", "same", "full")
 
 
-def integer(value: Any, name: str, /, least: int = 1) -> int:
-    """Return `value` as an int of at least `least`; `name` is for the error."""
+def integer(value: Any, name: str, /, least: int | None = 1) -> int:
+    """Return `value` as an int, of at least `least`; `name` is for the error."""
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        msg = f"{name} is {value!r}; needed an integer of at least {least}"
+        number = None
+    if number is None or (least is not None and number < least):
+        msg = f"{name} is {value!r}; needed an integer{'' if least is None else f' of at least {least}'}"
         raise OptionError(msg)
     return number
 
@@ -41,15 +42,20 @@ def pair(value: Any, name: str, /, least: int = 1) -> Pair:
     if len(value) != 2:
         msg = f"{name} is {value!r}; needed an integer or two (rows, columns)"
         raise OptionError(msg)
-    return integer(value[0], name, least), integer(value[1], name, least)
+    found = integer(value[0], name, least), integer(value[1], name, least)
+    if max(found) > LONGEST:
+        msg = f"{name} is {value!r}; needed {LONGEST} pixels at most"
+        raise OptionError(msg)
+    return found
 
 
-def check_padding(padding: Any, /) -> None:
+def check_padding(padding: Any, where: str, /) -> None:
     """Refuse what `sides` would refuse for any image."""
     if isinstance(padding, str) and padding not in MODES:
         msg = f"padding is {padding!r}{suggest(padding, MODES)}"
-        raise OptionError(msg)
-    sides(padding, (1, 1), (1, 1), (1, 1), (1, 1))
+        raise OptionError(msg, where=where)
+    with named(where):
+        sides(padding, (1, 1), (1, 1), (1, 1), (1, 1))
 
 
 def sides(padding: Any, image: Pair, size: Pair, stride: Pair, dilation: Pair, /) -> Sides:
@@ -68,12 +74,12 @@ def sides(padding: Any, image: Pair, size: Pair, stride: Pair, dilation: Pair, /
     ((top, bottom), (left, right))
         Pixels.
     """
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "full":
+    if isinstance(padding, str) and padding == "full":
         rows, columns = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
         return (rows, rows), (columns, columns)
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         rows, columns = (
             max((-(-h // s) - 1) * s + d * (k - 1) + 1 - h, 0)
             for h, k, s, d in zip(image, size, stride, dilation, strict=True)

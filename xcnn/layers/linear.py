@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import ShapeError
+from xcnn.errors import ShapeError, flag
 from xcnn.layer import Layer, Shape
 from xcnn.layers.activation import Identity, activation_layer
 from xcnn.layers.geometry import integer
@@ -91,6 +91,7 @@ class Dense(Activated):
 
     def __post_init__(self) -> None:
         self.units = integer(self.units, "Dense: units")
+        self.bias = flag(self.bias, "bias", "Dense")
         self.act = activation_layer(self.activation)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:

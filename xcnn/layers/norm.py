@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import OptionError, ShapeError
+from xcnn.errors import OptionError, ShapeError, number
 from xcnn.layer import Layer, Shape
 from xcnn.layers.activation import Elementwise
 from xcnn.layers.geometry import integer, numbers
 from xcnn.state import Buffer, Parameter
 
 __all__ = ["BatchNorm2D", "GroupNorm", "LayerNorm", "Normalize"]
+
+_LARGEST = 1e30  # statistics: float32 holds these, and their inverses
 
 
 class Norm(Layer):
@@ -24,9 +25,7 @@ class Norm(Layer):
     eps: float
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            msg = f"{type(self).__name__}: eps is {self.eps!r}; needed a positive number"
-            raise OptionError(msg)
+        self.eps = number(self.eps, "eps", "a positive number", lambda e: e > 0, type(self).__name__)
 
     def declare(self, shape: Shape, make: Any) -> None:
         """Declare w, ones, and b, zeros."""
@@ -82,10 +81,8 @@ class BatchNorm2D(Norm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum <= 1:
-            msg = f"BatchNorm2D: momentum is {self.momentum!r}; needed 0 <= momentum <= 1"
-            raise OptionError(msg)
-        self.momentum = float(self.momentum)
+        needed = "0 <= momentum <= 1"
+        self.momentum = number(self.momentum, "momentum", needed, lambda m: 0 <= m <= 1, "BatchNorm2D")
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Declare w, b and the running statistics."""
@@ -209,22 +206,25 @@ class Normalize(Elementwise):
             found = numbers([value] if single else value, f"Normalize: {name}")
             setattr(self, name, found[0] if single else found)
         mean, std = (v if isinstance(v, tuple) else (v,) for v in (self.mean, self.std))
-        if not all(map(math.isfinite, mean)):
-            msg = f"Normalize: mean is {self.mean}; needed finite numbers"
+        if not all(abs(m) <= _LARGEST for m in mean):
+            msg = f"Normalize: mean is {self.mean}; needed finite numbers, {_LARGEST:.0e} at most"
             raise OptionError(msg)
-        if not all(0 <= s < math.inf for s in std):
-            msg = f"Normalize: std is {self.std}; needed no negative numbers"
+        if not all(s == 0 or 1 / _LARGEST <= s <= _LARGEST for s in std):
+            fits = all(0 <= s < float("inf") for s in std)
+            needed = "no negative numbers" if not fits else f"0, or {1 / _LARGEST:.0e} to {_LARGEST:.0e}"
+            msg = f"Normalize: std is {self.std}; needed {needed}"
             raise OptionError(msg)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Keep the statistics as buffers."""
-        c = input_shape[0]
-        mean, std = (v if isinstance(v, tuple) else (v,) * c for v in (self.mean, self.std))
-        for name, values in (("mean", mean), ("std", std)):
-            if len(values) != c:
+        if not input_shape:
+            raise ShapeError("x has shape (N,); needed (N, C, ...)")
+        c, std = input_shape[0], self.std if isinstance(self.std, tuple) else (self.std,)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if isinstance(values, tuple) and len(values) != c:
                 msg = f"{name} has {len(values)} values; needed {c}, one per channel"
                 raise ShapeError(msg)
-        self.shift: Buffer = make.buffer((c,), mean)
+        self.shift: Buffer = make.buffer((c,), self.mean)
         self.scale: Buffer = make.buffer((c,), tuple(s or 1.0 for s in std))
         return input_shape
 

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from xcnn import ops
-from xcnn.errors import ShapeError
+from xcnn.errors import ShapeError, flag
 from xcnn.layer import Shape
 from xcnn.layers.activation import Elementwise
 from xcnn.layers.geometry import check_padding, image_shape, pair, sides
@@ -28,7 +28,8 @@ class Pool(Elementwise):
         kind = type(self).__name__
         self.extent = pair(self.size, f"{kind}: size")
         self.steps = pair(self.size if self.stride is None else self.stride, f"{kind}: stride")
-        check_padding(self.padding)
+        check_padding(self.padding, kind)
+        self.ceil = flag(self.ceil, "ceil", kind)
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Find the shape of the outputs."""
@@ -101,6 +102,10 @@ class AvgPool2D(Pool):
     padding: Any = 0
     ceil: bool = False
     count_include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.count_include_pad = flag(self.count_include_pad, "count_include_pad", "AvgPool2D")
 
     def apply(self, x: Any, /) -> Any:
         """Return (y, saved)."""

@@ -22,6 +22,9 @@ class Reshaping(Layer):
 
     def forward(self, x, /, *, train=False, hold=None):
         """Return x reshaped."""
+        if not x.shape or tuple(x.shape[1:]) != self.input_shape:
+            msg = f"x has shape {tuple(x.shape)}; needed (N, {', '.join(map(str, self.input_shape))})"
+            raise ShapeError(msg)
         return array_namespace(x).reshape(x, (x.shape[0], *self.output_shape)), x.shape
 
     def backward(self, dy, saved, /, *, need_dx=True):
@@ -52,7 +55,9 @@ class Reshape(Reshaping):
 
     def __post_init__(self) -> None:
         extents = self.shape if isinstance(self.shape, (list, tuple)) else (self.shape,)
-        self.shape = tuple(-1 if e == -1 else integer(e, "Reshape: shape") for e in extents)
+        self.shape = tuple(
+            -1 if getattr(e, "shape", ()) == () and e == -1 else integer(e, "Reshape: shape") for e in extents
+        )
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Return the shape, with -1 worked out."""
@@ -78,7 +83,7 @@ class ZeroPad2D(Elementwise):
     padding: Any
 
     def __post_init__(self) -> None:
-        check_padding(self.padding)
+        check_padding(self.padding, "ZeroPad2D")
 
     def build(self, input_shape: Shape, make: Any) -> Shape:
         """Return (C, H + top + bottom, W + left + right)."""

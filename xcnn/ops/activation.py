@@ -7,7 +7,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import OptionError
+from xcnn.errors import OptionError, number
 from xcnn.ops.op import Op, check_floating
 from xcnn.types import Array
 
@@ -70,6 +70,7 @@ def leaky_relu(x: Array, /, *, slope: float = 0.01) -> tuple[Any, Any]:
         Its ``backward(dy)`` gives (dx,).
     """
     xp = _namespace(x)
+    slope = number(slope, "slope", "a finite number", math.isfinite)
     return xp.maximum(x, 0.0) + slope * xp.minimum(x, 0.0), (x, slope)
 
 
@@ -103,6 +104,7 @@ def elu(x: Array, /, *, alpha: float = 1.0) -> tuple[Any, Any]:
     Clevert, Unterthiner and Hochreiter, "Exponential linear units", 2016, equation 15.
     """
     xp = _namespace(x)
+    alpha = number(alpha, "alpha", "a finite number", math.isfinite)
     below = alpha * xp.expm1(xp.minimum(x, 0.0))
     return xp.maximum(x, 0.0) + below, (_positive(x), below + alpha)
 
@@ -173,9 +175,10 @@ def gelu(x: Array, /, *, approximate: str = "none") -> tuple[Any, Any]:
     Hendrycks and Gimpel, "Gaussian error linear units", 2016, section 2.
     """
     xp = _namespace(x)
-    if approximate == "none":
+    kind = approximate if isinstance(approximate, str) else ""
+    if kind == "none":
         phi, density = _normal(x)
-    elif approximate == "tanh":
+    elif kind == "tanh":
         c, u = math.sqrt(2 / math.pi), xp.minimum(xp.maximum(x, -10.0), 10.0)  # beyond, tanh is 1 and flat
         t = xp.tanh(c * (u + 0.044715 * u * u * u))
         phi, density = 0.5 * (1.0 + t), 0.5 * c * (1.0 - t * t) * (1.0 + 3 * 0.044715 * u * u)

@@ -11,6 +11,7 @@ from xcnn.ops.op import Product, check_floating
 from xcnn.ops.window import (
     check_images,
     check_padding,
+    check_size,
     check_window,
     crop,
     output_size,
@@ -199,6 +200,7 @@ def check_conv_transpose2d(
     check_window(least=0, output_padding=output_padding)
     sizes = zip(x.shape[2:], stride, dilation, w.shape[2:], output_padding, strict=True)
     full = [(extent - 1) * s + d * (k - 1) + 1 + o for extent, s, d, k, o in sizes]
+    check_size((x.shape[0], w.shape[1] * groups), *full)
     left = [extent - sum(p) for extent, p in zip(full, padding, strict=True)]
     if min(left) < 1:
         msg = f"padding {padding} leaves {left[0]} x {left[1]} of {full[0]} x {full[1]} pixels; needed 1 x 1"

@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from xcnn.errors import OptionError
+from xcnn.errors import OptionError, number
 from xcnn.ops.op import Op, check_floating
 from xcnn.random import bernoulli
 from xcnn.types import Array
@@ -52,8 +52,9 @@ def dropout(
     """
     xp = array_namespace(x)
     check_floating(xp, x, names="x")
-    if not 0 <= rate < 1:
-        msg = f"rate is {rate}; needed 0 <= rate < 1"
+    rate = number(rate, "rate", "0 <= rate < 1", lambda r: 0 <= r < 1)
+    if not isinstance(stream, (tuple, list)) or len(stream) != 3:
+        msg = f"stream is {stream!r}; needed (step, layer number, use)"
         raise OptionError(msg)
     keep = 1.0 - rate
     kept = bernoulli(x.shape, keep, seed=seed, stream=stream, xp=xp, device=device_of(x))

@@ -6,7 +6,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import OptionError, ShapeError
+from xcnn.errors import DTypeError, ShapeError, number
 from xcnn.ops.op import Op, check_floating
 from xcnn.ops.softmax import shifted
 from xcnn.ops.target import as_binary, as_target, check_outputs, one_hot, size_of
@@ -25,10 +25,15 @@ def _weigh(
 ) -> tuple[Any, Any]:
     """Return the smoothed and weighted target w_k t'_nk (N, K), and the sum of w_k t_nk that divides."""
     xp = array_namespace(z)
-    if not 0 <= label_smoothing < 1:
-        msg = f"label_smoothing is {label_smoothing}; needed 0 <= label_smoothing < 1"
-        raise OptionError(msg)
+    needed = "0 <= label_smoothing < 1"
+    label_smoothing = number(label_smoothing, "label_smoothing", needed, lambda a: 0 <= a < 1)
     n, k = z.shape
+    if k == 1 and labels.ndim == 1 and not xp.isdtype(labels.dtype, ("bool", "integral")):
+        msg = f"labels have dtype {labels.dtype}; needed an integer dtype (classes)"
+        raise DTypeError(msg)
+    if labels.ndim == 1 and labels.shape[0] != n:
+        msg = f"labels have shape {tuple(labels.shape)}, {name} {tuple(z.shape)}; needed ({n},)"
+        raise ShapeError(msg)
     t = as_target(z, labels, name) if k > 1 or labels.ndim != 1 else one_hot(labels, 1, z.dtype)
     total: Any = n if class_weights is None else None
     if class_weights is not None:

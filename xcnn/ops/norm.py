@@ -6,7 +6,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import DataError, OptionError, ShapeError
+from xcnn.errors import DataError, OptionError, ShapeError, number
 from xcnn.ops.op import Op, check_floating
 from xcnn.types import Array
 
@@ -27,9 +27,7 @@ def _check(x: Array, others: dict[str, Array | None], shape: tuple[int, ...], ep
     if 0 in x.shape:
         msg = f"x is empty, its shape {tuple(x.shape)}; needed at least one image"
         raise DataError(msg)
-    if not eps > 0:
-        msg = f"eps is {eps}; needed a positive number"
-        raise OptionError(msg)
+    number(eps, "eps", "a positive number", lambda e: e > 0)
     check_floating(array_namespace(x), x, *others.values(), names=" ".join(["x", *others]))
 
 
@@ -201,7 +199,7 @@ def group_norm(x: Array, w: Array, b: Array, /, *, groups: int, eps: float = 1e-
     xp = array_namespace(x)
     _check_channels(x)
     _check(x, {"w": w, "b": b}, (x.shape[1],), eps)
-    if not isinstance(groups, int) or groups < 1 or x.shape[1] % groups:
+    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1 or x.shape[1] % groups:
         msg = f"groups is {groups!r}; needed a positive divisor of the {x.shape[1]} channels"
         raise ShapeError(msg)
     shape = (1, -1, 1, 1)[: x.ndim]

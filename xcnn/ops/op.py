@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, ParamSpec
 
 from xcnn.backend import find_kernel, plugin_of
-from xcnn.errors import DeviceMismatchError, DTypeError, Error, OptionError, ShapeError
+from xcnn.errors import DeviceMismatchError, DTypeError, Error, OptionError, OutOfMemoryError, ShapeError
 from xcnn.ops.precision import Format, current_format, in_precision, rounded
 from xcnn.types import Array
 
@@ -125,8 +125,9 @@ class Op(Generic[P]):
         self.name = forward.__name__
         self._forward = forward
         self.backward: Callable[..., Any] | None = None
-        kinds = [p.kind for p in inspect.signature(forward).parameters.values()]
-        self.arity = kinds.count(inspect.Parameter.POSITIONAL_ONLY)
+        arrays = [p for p in inspect.signature(forward).parameters.values() if p.kind is p.POSITIONAL_ONLY]
+        self.arity = len(arrays)
+        self._needed = sum(p.default is p.empty for p in arrays)
         self._kernel = self.name if self.registry.setdefault(self.name, self) is self else ""
 
     def gradient(self, backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,12 +151,14 @@ class Op(Generic[P]):
         if self.product and (to := current_format()) is not None:
             return self._rounded(to, *arrays, **options)
         if any([hasattr(value, "item") for value in options.values()]):  # NumPy's scalars would widen float32
-            options = {
-                key: value.item() if hasattr(value, "item") else value for key, value in options.items()
-            }  # type: ignore[assignment]
+            options = {key: _plain(value) for key, value in options.items()}  # type: ignore[assignment]
         try:
-            plugin = _common_plugin(self.name, arrays)
             given = tuple([a is not None for a in arrays]) + (False,) * (self.arity - len(arrays))
+            if False in given[: self._needed]:
+                came = ", ".join([type(a).__name__ for a in arrays])
+                msg = f"got {sum(given)} arrays; needed {self._needed}, in order (came: {came})"
+                raise DTypeError(msg)
+            plugin = _common_plugin(self.name, arrays)
             kernel = find_kernel(self._kernel, plugin)
             if kernel is not None:
                 result = kernel.forward(*arrays, **options)
@@ -168,6 +171,10 @@ class Op(Generic[P]):
         except Error as error:
             error.where = error.where or self.name
             raise
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"{error}; needed smaller arrays, or fewer at a time", where=self.name
+            ) from error
         return y, Saved(self.backward, values, given, _first(y))
 
     def _rounded(self, to: Format, x: Any, w: Any, /, *b: Any, **options: Any) -> tuple[Any, Saved]:
@@ -195,6 +202,10 @@ def _rounded_gradient(dy: Any, values: Any, needs: tuple[bool, ...]) -> tuple[An
     saved, to = values
     dx, *others = saved.backward(rounded(dy, to), needs)
     return (rounded(dx, to) if to.stored and dx is not None else dx), *others
+
+
+def _plain(value: Any, /) -> Any:
+    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
 def _first(y: Any, /) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from xcnn.errors import ShapeError
+from xcnn.errors import ShapeError, flag
 from xcnn.ops.op import Op, check_floating
 from xcnn.ops.window import check_images, crop, output_size, pad, scatter, windows
 from xcnn.types import Array, Pair, Sides
@@ -154,6 +154,7 @@ def avg_pool2d(
         If the rank does not fit, or a window is larger than the padded image.
     """
     xp = array_namespace(x)
+    flag(count_include_pad, "count_include_pad")
     out, grown = _grow(x, size, stride, padding, (1, 1), ceil)
     rows, columns = (
         _count(x, h, o, k, s, p if count_include_pad else (0, 0), p[0])

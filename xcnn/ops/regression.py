@@ -6,7 +6,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import OptionError
+from xcnn.errors import number
 from xcnn.ops.op import Op
 from xcnn.ops.target import as_target, check_outputs, size_of
 from xcnn.types import Array
@@ -114,9 +114,7 @@ def huber(y: Array, target: Array, /, *, delta: float = 1.0) -> tuple[Any, Any]:
     Huber, "Robust estimation of a location parameter", 1964.
     """
     xp = check_outputs(y, "y")
-    if not delta > 0:
-        msg = f"delta is {delta}; needed a positive number"
-        raise OptionError(msg)
+    delta = number(delta, "delta", "a positive number", lambda a: a > 0)
     e = y - as_target(y, target, "y")
     size = xp.abs(e)
     c = xp.minimum(size, delta)

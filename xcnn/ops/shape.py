@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn.ops.op import Op
-from xcnn.ops.window import check_images, check_padding, check_window, crop, pad
+from xcnn.ops.window import check_images, check_padding, check_size, check_window, crop, pad
 from xcnn.types import Array, Pair, Sides
 
 __all__ = ["upsample2d", "zero_pad2d"]
@@ -75,6 +75,7 @@ def upsample2d(x: Array, /, *, factor: Pair = (2, 2)) -> tuple[Any, Any]:
     xp = array_namespace(x)
     n, c, h, w = x.shape
     r, s = factor
+    check_size((n, c), h * r, w * s)
     y = xp.broadcast_to(xp.reshape(x, (n, c, h, 1, w, 1)), (n, c, h, r, w, s))
     return xp.reshape(y, (n, c, h * r, w * s)), (x.shape, factor)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.errors import DataError, ShapeError
+from xcnn.errors import DataError, OptionError, ShapeError
 from xcnn.ops.op import Op, check_floating
 from xcnn.types import Array
 
@@ -17,6 +17,9 @@ def shifted(x: Array, axis: int, /) -> tuple[Any, Any]:
     """Return x less its largest element along `axis`, and exp of that: finite for every finite x."""
     xp = array_namespace(x)
     check_floating(xp, x, names="x")
+    if not isinstance(axis, int) or isinstance(axis, bool):
+        msg = f"axis is {axis!r}; needed an integer"
+        raise OptionError(msg)
     if not -x.ndim <= axis < x.ndim:
         msg = f"axis is {axis}; x has shape {tuple(x.shape)}"
         raise ShapeError(msg)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import array_api_extra as xpx
 from array_api_compat import array_namespace
 
-from xcnn.errors import DataError, OptionError, ShapeError
+from xcnn.errors import DataError, OptionError, ShapeError, flag
 from xcnn.types import Array, Pair, Sides
 
 __all__ = [
     "check_images",
     "check_padding",
+    "check_size",
     "check_window",
     "crop",
     "output_size",
@@ -24,6 +26,8 @@ __all__ = [
 ]
 
 Slice = tuple[int, int, int]
+LARGEST = 2**48  # numbers in an array
+LONGEST = 2**31 - 1  # pixels
 
 
 def check_images(x: Array, /, name: str = "x") -> None:
@@ -39,13 +43,19 @@ def check_images(x: Array, /, name: str = "x") -> None:
 def check_window(*, least: int = 1, **pairs: Sequence[int]) -> None:
     """Refuse pairs (rows, columns) that are not two integers of at least `least`."""
     for name, pair in pairs.items():
-        if not _is_pair(pair) or not all(hasattr(k, "__index__") and k >= least for k in pair):
-            msg = f"{name} is {pair!r}; needed two integers (rows, columns) of at least {least}"
+        if not _is_pair(pair) or not all([_is_extent(k, least) for k in pair]):
+            msg = f"{name} is {pair!r}; needed two integers (rows, columns) of at least {least}, below 2**31"
             raise OptionError(msg)
 
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def _is_extent(value: Any, least: int) -> bool:
+    if type(value) is not int and (type(value) is bool or getattr(value, "shape", None) != ()):
+        return False
+    return hasattr(value, "__index__") and least <= value <= LONGEST
 
 
 def check_padding(padding: Any, /) -> None:
@@ -93,6 +103,7 @@ def output_size(
     """
     check_window(size=size, stride=stride, dilation=dilation)
     check_padding(padding)
+    flag(ceil, "ceil")
     found = []
     for h, k, s, p, d in zip(image, size, stride, padding, dilation, strict=True):
         room = h + p[0] + p[1] - (d * (k - 1) + 1)
@@ -115,8 +126,16 @@ def pad(x: Array, padding: Sides, /, value: float = 0.0) -> Any:
     """Surround the images of x (N, C, H, W) by ((top, bottom), (left, right)) pixels of `value`."""
     if padding == ((0, 0), (0, 0)):
         return x
-    xp = array_namespace(x)
+    xp, (top, bottom), (left, right) = array_namespace(x), *padding
+    check_size(x.shape[:2], x.shape[2] + int(top) + int(bottom), x.shape[3] + int(left) + int(right))
     return xpx.pad(x, ((0, 0), (0, 0), *padding), constant_values=value, xp=xp)
+
+
+def check_size(batch: Sequence[int], height: int, width: int, /) -> None:
+    """Refuse images that no machine has the memory for: their indices run over."""
+    if math.prod([*batch, int(height), int(width)]) > LARGEST:
+        msg = f"the result would have shape {(*batch, height, width)}; needed {LARGEST} numbers at most"
+        raise ShapeError(msg)
 
 
 def crop(x: Array, padding: Sides, /) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.patches import Rectangle
 from xcnn.errors import FileError, OptionError
 from xcnn.explain import Convolution, Pooling, Windowed
 from xcnn.explain.explanation import explain_step
+from xcnn.files import write_atomically
 from xcnn.plots.explanations import said
 from xcnn.plots.panels import FRAME, image_of, matrix, picture, say
 from xcnn.plots.style import figure, styled
@@ -58,16 +60,20 @@ def slide(e: Windowed, path: Any, /, *, most: int = 64, fps: float = 4.0) -> int
         every += 1
     places = [r * width + c for r in range(0, height, every) for c in range(0, width, every)]
     film, writer = _Film(e, every), PillowWriter(fps=fps)  # type: ignore[arg-type]
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with writer.saving(film.made, str(path), dpi=_DPI):
-            for place in places:
-                film.turn_to(place)
-                writer.grab_frame()
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        msg = f"the animation cannot be written: {reason}"
-        raise FileError(msg, where=str(path)) from error
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder, path.name)  # whose ending says what is drawn
+        try:
+            with writer.saving(film.made, str(drawn), dpi=_DPI):
+                for place in places:
+                    film.turn_to(place)
+                    writer.grab_frame()
+            content = drawn.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            msg = f"the animation cannot be written: {reason}"
+            raise FileError(msg, where=str(path)) from error
+    write_atomically(path, content)
     return len(places)
 
 

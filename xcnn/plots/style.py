@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from xcnn.errors import DataError, FileError
+from xcnn.files import write_atomically
 
 __all__ = [
     "BLUE",
@@ -94,12 +96,12 @@ def finish(made: Figure, path: Saved) -> Figure:
     """Save the figure `made` if there is a `path`, and return it."""
     if path is None:
         return made
+    path, drawn = Path(path), io.BytesIO()
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        made.savefig(path, dpi=_DPI)
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        msg = f"the figure cannot be written: {reason}"
+        made.savefig(drawn, format=path.suffix[1:] or "png", dpi=_DPI)
+        write_atomically(path if path.suffix else path.with_suffix(".png"), drawn.getvalue())
+    except ValueError as error:
+        msg = f"the figure cannot be written: {error}"
         raise FileError(msg, where=str(path)) from error
     return made
 

@@ -73,7 +73,7 @@ def make_plan(config: RunConfig | Mapping[str, Any], grid: Any, monitor: str | N
     for point in points:
         try:
             made = _located(RunConfig.from_dict(hold_out(place(content, point), monitor)))
-            _check(made, monitor, alone=len(points) == 1)
+            _check(made, monitor)
             configs.append(made)
         except ConfigError as error:
             for line in str(error).splitlines():
@@ -126,16 +126,11 @@ def _measure(config: RunConfig, monitor: str | None) -> str:
     return monitor
 
 
-def _check(config: RunConfig, monitor: str, *, alone: bool) -> None:
-    """Refuse a trial that would not measure what chooses, or would write over the files of the others."""
+def _check(config: RunConfig, monitor: str) -> None:
+    """Refuse a trial that would not measure what chooses."""
     if monitor not in _known(config):
         msg = f"got {config.metrics}; needed what gives {monitor}, the measure that chooses"
         raise ConfigError(msg, where="metrics")
-    for number, callback in enumerate(config.callbacks):
-        path = os.path.normpath(getattr(callback.root, "path", "."))
-        if not alone and (os.path.isabs(path) or path.split(os.sep)[0] == os.pardir):
-            msg = f"got {path!r}; needed a path below the folder of the trial: all trials would write to this"
-            raise ConfigError(msg, where=f"callbacks[{number}].path")
 
 
 def _located(config: RunConfig) -> RunConfig:

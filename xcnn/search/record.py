@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from xcnn.errors import Error, FileError
-from xcnn.files import write_atomically
+from xcnn.files import append_line, as_file_error, is_leftover, remove_leftovers, write_atomically
 from xcnn.io.config import RunConfig
 from xcnn.io.json_text import format_json, read_json
 from xcnn.io.model_file import load
+from xcnn.lock import only_writer
 from xcnn.model import Model
-from xcnn.search.lock import as_file_error, only_writer
 from xcnn.search.plan import Plan
 from xcnn.search.result import ranking
 from xcnn.search.trial import Trial
@@ -56,13 +56,13 @@ def open_record(folder: Path, plan: Plan, threads: int, /) -> Iterator[Record]:
         if not begun or _holds_something(folder / TRIALS):
             msg = "exists already, and is no search; needed a new folder, or one to go on with"
             raise FileError(msg, where=str(folder))
-    with only_writer(folder / TRIALS):
+    with only_writer(folder / TRIALS, "search"):
         yield Record(folder, plan, threads)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
     """Yield what is in a folder, without what another search is about to write there."""
-    return (path for path in folder.iterdir() if not path.name.startswith(f".{SEARCH}."))
+    return (path for path in folder.iterdir() if not is_leftover(path, SEARCH))
 
 
 def _holds_something(path: Path) -> bool:
@@ -177,10 +177,7 @@ class Record:
         path = self.folder / TRIALS
         with as_file_error(path):
             model.unlink(missing_ok=True)
-            with path.open("ab") as file:
-                file.write(json.dumps(dataclasses.asdict(trial)).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+        append_line(path, json.dumps(dataclasses.asdict(trial)))
         self._trials[trial.index] = trial
 
     def _keep(self, trial: Trial, model: Path) -> None:
@@ -240,9 +237,9 @@ class Record:
             for name in (NEW, OLD):
                 if (self.folder / name).exists():
                     shutil.rmtree(self.folder / name)
-            for pattern in ("trial-*.xcnn", ".trial-*.xcnn.*"):
-                for path in self.folder.glob(pattern):
-                    path.unlink(missing_ok=True)
+            for path in self.folder.glob("trial-*.xcnn"):
+                path.unlink(missing_ok=True)
+            remove_leftovers(self.folder)
 
 
 def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xcnn.errors import ShapeError
+from xcnn.data.rows import from_list
+from xcnn.errors import ShapeError, named
 from xcnn.layers.geometry import integer
 
 __all__ = ["agree", "as_rows", "shape_of_input"]
@@ -28,10 +29,14 @@ def as_rows(x: Any, /) -> tuple[Any, tuple[int, ...]]:
     shape : tuple of int
         (C, H, W); () where rows came.
     """
-    shape = tuple(getattr(x, "shape", ()))[1:]
-    if len(shape) < 2:
+    given = getattr(x, "shape", ())
+    whole = isinstance(given, (tuple, list)) and all(hasattr(n, "__index__") for n in given)
+    shape = tuple(given[1:]) if whole else ()
+    if len(shape) < 2 or 0 in shape:
         return x, ()
-    return np.asarray(x).reshape(-1, math.prod(shape)), shape
+    with named("CNNClassifier"):
+        rows = np.asarray(from_list(x))
+        return rows.reshape(-1, math.prod(rows.shape[1:])), shape
 
 
 def shape_of_input(given: tuple[int, ...], asked: Any, /) -> tuple[int, ...]:

@@ -50,10 +50,10 @@ def evaluate(
     DataError
         If the outputs hold NaN.
     """
-    loss = losses.get(loss or model.loss or "cross_entropy")
+    loss = losses.get(model.loss or "cross_entropy" if loss is None else loss)
     named = metrics_.get(metrics, classifies=loss.classifies, threshold=threshold_of(model, loss))
     head, probabilities = model.head(loss)
-    x = from_list(x)
+    x = from_list(x, "evaluate")
     if not hasattr(x, "shape") or not x.shape or x.shape[0] == 0:
         model.accept(x)  # refuses it
     n, sums = x.shape[0], dict.fromkeys(("loss", *named), 0.0)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xcnn import losses
 from xcnn import metrics as metrics_
 from xcnn.backend import move
-from xcnn.callbacks import Callback, EachEpoch
+from xcnn.callbacks.base import Callback, EachEpoch
 from xcnn.data import Loader, split
 from xcnn.data.rows import count, from_list, in_memory, read_slice
 from xcnn.errors import DataError, DTypeError, OptionError
-from xcnn.labels import look
 from xcnn.layers.geometry import integer
-from xcnn.schedules import Schedule
-from xcnn.training.evaluate import evaluate, threshold_of
+from xcnn.training.checkpoint import Checkpoint
+from xcnn.training.evaluate import threshold_of
 from xcnn.training.history import History
-from xcnn.training.meter import Meter
+from xcnn.training.loop import Loop
 from xcnn.training.progress import Progress
 from xcnn.training.trainer import Trainer
 
@@ -45,6 +47,8 @@ def fit(
     shuffle: bool = True,
     seed: int = 0,
     progress: bool | None = None,
+    checkpoint: Checkpoint | str | Path | None = None,
+    resume: bool = False,
 ) -> History:
     """Train a model on shuffled mini-batches, and return what was measured.
 
@@ -81,6 +85,12 @@ def fit(
         Of order, augmentation, dropout and the validation split.
     progress : bool, optional
         Whether to show it; by default on a terminal.
+    checkpoint : str, Path or Checkpoint, optional
+        A folder to save the whole training to as it goes, see `Checkpoint`.
+    resume : bool
+        Whether to go on from the newest checkpoint there, if there is one: with the same model, data and
+        options it ends bit for bit as if it had never stopped. `epochs` counts those of before, and may be
+        more than then.
 
     Returns
     -------
@@ -95,8 +105,15 @@ def fit(
         NaN or infinity first appeared, and the error holds the history.
     ShapeError, DTypeError, DataError
         If inputs or labels do not fit.
+    FileError
+        If no checkpoint can be written, or none can be read that is there.
+    OptionError
+        If an option is out of its range, or the checkpoint is of a training with other options.
     """
     epochs = integer(epochs, "fit: epochs", 0)
+    if resume and checkpoint is None:
+        msg = "resume needs checkpoint=, the folder to go on from"
+        raise OptionError(msg, where="fit")
     if isinstance(x, Loader):
         loader = x
     else:
@@ -120,6 +137,16 @@ def fit(
             msg = f"validation is {type(validation).__name__}; needed (x, y), or a fraction with arrays"
             raise OptionError(msg, where="fit")
         validation = from_list(validation[0]), from_list(validation[1])
+    loss = losses.get(loss)
+    threshold = threshold_of(model, loss)  # refuses a loss that does not go with the model's ending
+    named = metrics_.get(metrics, classifies=loss.classifies, threshold=threshold)
+    hooks = [_hook(c) for c in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
+    if validation is not None:
+        held_x, held_y = validation
+        _check(model, held_x)
+        loss.check(held_y, held_x.shape[0], model.output_shape)
+        validation = _resident(model, held_x, held_y)
+    checked = _check_labels(model, loss, loader)
     trainer = Trainer(
         model,
         optimizer=optimizer,
@@ -129,48 +156,26 @@ def fit(
         epochs=epochs,
         steps_per_epoch=max(len(loader), 1),
     )
-    threshold = threshold_of(model, trainer.loss)
-    named = metrics_.get(metrics, classifies=trainer.loss.classifies, threshold=threshold)
-    hooks = [_hook(c) for c in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
-    if validation is not None:
-        held_x, held_y = validation
-        _check(model, held_x)
-        trainer.loss.check(held_y, held_x.shape[0], model.output_shape)
-        validation = _resident(model, held_x, held_y)
-    checked = _check_labels(trainer, loader)
-    history = History()
+    loop = Loop(trainer, loader, hooks, metrics=named, validation=validation, checked=checked)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint)
     for hook in hooks:
-        hook.on_train_begin(trainer, history)
-    meter = Meter(trainer, named, hooks, history)
-    with Progress(progress, epochs, loader.images) as bar:
-        try:
-            for epoch in range(epochs):
-                _epoch(trainer, loader, epoch, meter, bar, hooks, checked)
-                logs = meter.means()
-                if any(s.optimizer and (s.optimizer.l1 or s.optimizer.l2) for s in trainer.segments):
-                    logs["penalty"] = trainer.penalty()
-                logs["learning_rate"] = trainer.learning_rate
-                if validation is not None:
-                    held_out = evaluate(model, *validation, loss=trainer.loss, metrics=named)
-                    logs |= {f"val_{name}": value for name, value in held_out.items()}
-                if isinstance(trainer.schedule, Schedule):
-                    trainer.schedule.observe(logs)
-                for hook in hooks:
-                    hook.on_epoch_end(trainer, epoch, logs)
-                history.record(logs)
-                meter.reset()
-                bar.show({k: v for k, v in logs.items() if k != "learning_rate"}, final=True)
-                if trainer.stop:
-                    break
-        except KeyboardInterrupt:
-            history.interrupted = True
-            meter.close()
-            if meter.count:
-                history.record(meter.means() | {"learning_rate": trainer.learning_rate})
-        finally:
-            for hook in hooks:
-                hook.on_train_end(trainer, history)
-    return history
+        hook.on_train_begin(trainer, loop.history)
+    saved = nullcontext(_nothing) if checkpoint is None else checkpoint.guard(loop, resume=resume)
+    try:
+        with Progress(progress, epochs, loader.images) as bar, saved as moved:
+            loop.run(epochs, bar, moved)
+        loop.end()
+    except KeyboardInterrupt:
+        loop.end(interrupted=True)
+    finally:
+        for hook in hooks:
+            hook.on_train_end(trainer, loop.history)
+    return loop.history
+
+
+def _nothing() -> None:
+    """Save nothing."""
 
 
 def _hook(callback: Any) -> Callback:
@@ -189,11 +194,11 @@ def _check(model: Any, x: Any) -> None:
     model.accept(read_slice(x, 0, 1))
 
 
-def _check_labels(trainer: Trainer, loader: Loader) -> bool:
+def _check_labels(model: Any, loss: losses.Loss, loader: Loader) -> bool:
     """Refuse labels in memory before the first step, and return whether no batch needs to be looked at."""
     if type(loader) is not Loader or not in_memory(loader.labels):  # a subclass may serve other labels
         return False
-    trainer.loss.check(loader.labels, count(loader.labels), trainer.model.output_shape)
+    loss.check(loader.labels, count(loader.labels), model.output_shape)
     return loader.augment is None  # which may drop images
 
 
@@ -205,31 +210,3 @@ def _resident(model: Any, x: Any, y: Any, augment: Any = None) -> tuple[Any, Any
     if x.nbytes + y.nbytes > backend.room() or not (augment is None or getattr(augment, "array_api", False)):
         return x, y
     return move(x, backend), move(y, backend)
-
-
-def _look(batches: Iterator[Any], loss: Any, output_shape: tuple[int, ...]) -> Iterator[Any]:
-    """Yield batches whose labels fit, as far as the host can see."""
-    for x, y in batches:
-        labels = from_list(y)
-        look(labels, count(x), output_shape, loss)
-        yield x, labels
-
-
-def _epoch(
-    trainer: Trainer, loader: Loader, epoch: int, meter: Meter, bar: Progress, hooks: Any, checked: bool
-) -> None:
-    """Take the steps of one epoch."""
-    model, loss = trainer.model, trainer.loss
-    for hook in hooks:
-        hook.on_epoch_begin(trainer, epoch)
-    meter.reset()
-    bar.begin(epoch)
-    batches = loader.epoch(epoch)
-    for x, y in model.backend.feed(batches if checked else _look(batches, loss, model.output_shape)):
-        x, y = model.accept(x), loss.place(y, model.backend, model.dtype)
-        value, z = trainer.advance(x, y)
-        meter.add(value, z, x, y)
-        bar.advance(x.shape[0])
-        if bar.due():
-            bar.show(meter.means())
-    meter.close()

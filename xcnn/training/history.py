@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from xcnn.files import write_atomically
 
@@ -19,12 +20,15 @@ class History(dict[str, list[float]]):
         Whether Ctrl-C ended training; the last entry is then of a part of an epoch.
     blocks : list of float
         Mean loss per block of samples, where the callback `BlockLoss` asked for it.
+    seconds : float
+        How long training took, validation included, over all its parts.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.interrupted = False
         self.blocks: list[float] = []
+        self.seconds = 0.0
 
     def record(self, logs: dict[str, float], /) -> None:
         """Append one epoch.
@@ -36,6 +40,28 @@ class History(dict[str, list[float]]):
         """
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it, for a checkpoint.
+
+        Returns
+        -------
+        dict
+            Of lists and numbers.
+        """
+        return {"epochs": dict(self), "blocks": self.blocks, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Become what another history was.
+
+        Parameters
+        ----------
+        state : dict
+            What `state_dict` returned.
+        """
+        self.clear()
+        self.update({name: [*map(float, numbers)] for name, numbers in state["epochs"].items()})
+        self.blocks, self.seconds = [*map(float, state["blocks"])], float(state["seconds"])
 
     @property
     def epochs(self) -> int:

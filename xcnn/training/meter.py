@@ -8,7 +8,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from xcnn.backend import plugin_of
+from xcnn.backend import move, plugin_of
 from xcnn.callbacks import Callback
 from xcnn.errors import NonFiniteError
 from xcnn.training.history import History
@@ -85,7 +85,7 @@ class Meter:
         for name, metric in self._single.items():
             self._unread.append((name, metric(z, y), n))
         if self._joined:
-            kind = self.trainer.model.backend, z.dtype, y.dtype, y.ndim
+            kind = self._kind_of(z, y)
             if kind != self._kind:  # a callback may move the model, a loader mix labels
                 self._join()
                 self._kind = kind
@@ -126,11 +126,54 @@ class Meter:
         found = {name: total / max(images, 1) for name, (total, images) in sums.items()}
         return {"loss": self._loss / max(self.count, 1), **found}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Read what is pending, and return what a checkpoint has to keep to count on from here.
+
+        Returns
+        -------
+        dict
+            Sums over the images of the epoch, and the outputs that no metric has seen yet.
+        """
+        self._read()
+        return {
+            "count": self.count,
+            "loss": self._loss,
+            "sums": self._sums,
+            "images": self._images,
+            "kept": self._joint() if self._kept else [],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Count on from where another meter was.
+
+        Parameters
+        ----------
+        state : dict
+            What `state_dict` returned.
+        """
+        self.reset()
+        backend = self.trainer.model.backend
+        self.count, self._loss, self._images = int(state["count"]), float(state["loss"]), int(state["images"])
+        sums = {name: state["sums"][name] for name in self._names}
+        self._sums = {name: (float(total), int(images)) for name, (total, images) in sums.items()}
+        if state["kept"]:
+            with backend.active():
+                z, y = [move(a, backend) for a in state["kept"]]
+            self._kept, self._kind = [(z, y)], self._kind_of(z, y)
+
+    def _kind_of(self, z: Any, y: Any) -> Any:
+        """Return what outputs and labels have in common that can be looked at together."""
+        return self.trainer.model.backend, z.dtype, y.dtype, y.ndim
+
+    def _joint(self) -> Any:
+        """Return the outputs and labels that are kept, as one batch."""
+        if len(self._kept) == 1:
+            return self._kept[0]
+        return [array_namespace(a[0]).concat(a) for a in zip(*self._kept, strict=True)]
+
     def _look(self) -> list[Any]:
         """Return what the metrics find in what is kept."""
-        z, y = self._kept[0]
-        if len(self._kept) > 1:
-            z, y = [array_namespace(a[0]).concat(a) for a in zip(*self._kept, strict=True)]
+        z, y = self._joint()
         return [(name, metric(z, y), self._images) for name, metric in self._joined.items()]
 
     def _join(self) -> None:

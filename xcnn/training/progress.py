@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, shown: bool | None, epochs: int, images: int) -> None:
         self.shown = sys.stderr.isatty() if shown is None else shown
         self.epochs, self.images = epochs, images
-        self._done = 0
+        self._done = self._before = 0
         self._start = self._last = time.perf_counter()
         self._bar: Any = None
         self._task: Any = None
@@ -51,15 +51,18 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, epoch: int, /) -> None:
-        """Start an epoch.
+    def begin(self, epoch: int, done: int = 0, /) -> None:
+        """Start an epoch, or go on with one.
 
         Parameters
         ----------
         epoch : int
             From 0.
+        done : int
+            Images of it that were seen before.
         """
-        self._epoch, self._done, self._start, self._last = epoch, 0, time.perf_counter(), 0.0
+        self._epoch, self._done, self._before = epoch, done, done
+        self._start, self._last = time.perf_counter(), 0.0
 
     def advance(self, count: int, /) -> None:
         """Count images.
@@ -84,7 +87,7 @@ class Progress:
     @property
     def rate(self) -> float:
         """Images per second in this epoch."""
-        return self._done / max(time.perf_counter() - self._start, 1e-9)
+        return (self._done - self._before) / max(time.perf_counter() - self._start, 1e-9)
 
     def show(self, logs: dict[str, float], /, *, final: bool = False) -> None:
         """Bring the bar up to date.

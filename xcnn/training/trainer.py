@@ -10,12 +10,13 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from xcnn import losses, optim, schedules
-from xcnn.backend import find_kernel, is_readable
-from xcnn.errors import Error, OptionError
+from xcnn.backend import find_kernel, is_readable, move
+from xcnn.errors import Error, OptionError, named
 from xcnn.layer import Pass, is_watched
 from xcnn.layers.geometry import integer
 from xcnn.optimizer import Optimizer
 from xcnn.random import seed_key
+from xcnn.schedule import Schedule
 from xcnn.state import Arrays
 from xcnn.training.nonfinite import all_finite, keep, settle
 from xcnn.training.scaling import LEAST, first_scaling, next_scaling
@@ -67,7 +68,7 @@ class Trainer:
     ) -> None:
         self.model, self.optimizer, self.loss = model, optim.get(optimizer), losses.get(loss)
         self.schedule = copy.deepcopy(schedules.get(schedule))  # one on a plateau starts anew
-        seed_key(seed)  # refuses a seed out of its range
+        named("Trainer")(seed_key)(seed)  # refuses one out of its range
         self.seed, self.epochs = seed, epochs
         self.steps_per_epoch = integer(steps_per_epoch, "Trainer: steps_per_epoch")
         self.t, self.stop = 0, False
@@ -155,6 +156,7 @@ class Trainer:
                 state.held, loss, z = run(before, x, y, scalars)
         except BaseException:  # Ctrl-C too: no half step stays
             state.held = before
+            self.t -= type(before) is Arrays  # else a replay may have taken it, in place
             state.drop_gradient()
             raise
         return loss, z
@@ -232,6 +234,54 @@ class Trainer:
         if old.scaling and math.isfinite(loss) and float(old.scaling[0]) > LEAST:
             return old._replace(scaling=next_scaling(old.scaling, self.model.backend.asarray(False))), loss
         return old, loss * math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep beside the model's parameters and statistics.
+
+        Returns
+        -------
+        dict
+            The step, the optimizer's slots, the schedule's state and the loss scaling: numbers and arrays.
+        """
+        arrays, schedule = self.model.state.arrays, self.schedule
+        return {
+            "t": self.t,
+            "learning_rate": self.learning_rate,
+            "stop": self.stop,
+            "schedule": schedule.state_dict() if isinstance(schedule, Schedule) else {},
+            "slots": list(arrays.slots),
+            "scaling": list(arrays.scaling),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Go on where another trainer was; the model has its parameters and statistics already.
+
+        Parameters
+        ----------
+        state : dict
+            What `state_dict` returned, of a trainer with the same options.
+
+        Raises
+        ------
+        OptionError
+            If the slots are not those of this optimizer and model.
+        """
+        arrays, backend = self.model.state.arrays, self.model.backend
+        given, own = [tuple(a.shape) for a in state["slots"]], [tuple(a.shape) for a in arrays.slots]
+        if given != own:
+            msg = f"the optimizer's slots have shapes {given}; needed {own}"
+            raise OptionError(msg, where="Trainer")
+        asarray = array_namespace(arrays.values).asarray
+        with backend.active():
+            slots, scaling = [
+                tuple([asarray(move(a, backend), copy=True) for a in state[key]])
+                for key in ("slots", "scaling")
+            ]
+        self.model.state.arrays = arrays._replace(slots=slots, scaling=scaling)
+        self.t, self.stop = integer(state["t"], "Trainer: t", 0), bool(state["stop"])
+        self.learning_rate = float(state["learning_rate"])
+        if isinstance(self.schedule, Schedule):
+            self.schedule.load_state_dict(state["schedule"])
 
     def penalty(self) -> float:
         """Return what the penalties l1 and l2 amount to now.

@@ -1,55 +1,32 @@
-"""One search at a time in a folder: a lock that the operating system frees, however the process ends."""
+"""One writer at a time in a folder: a lock that the operating system frees, however the process ends."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from xcnn.errors import FileError
+from xcnn.files import as_file_error, ensure_folder
 
-__all__ = ["as_file_error", "only_writer"]
+__all__ = ["only_writer"]
 
+_TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # Windows has the first and the last
 _BEYOND = 1 << 30  # on Windows nobody else may read what is locked: a byte that is never written
 
 
 @contextlib.contextmanager
-def as_file_error(path: Path, /) -> Iterator[None]:
-    """Make an error of the operating system a FileError.
-
-    Parameters
-    ----------
-    path : Path
-        What cannot be written.
-
-    Yields
-    ------
-    None
-        To write in between.
-
-    Raises
-    ------
-    FileError
-        Naming the path.
-    """
-    try:
-        yield
-    except FileError:
-        raise
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise FileError(msg, where=str(path)) from error
-
-
-@contextlib.contextmanager
-def only_writer(path: Path, /) -> Iterator[None]:
+def only_writer(path: Path, what: str, /) -> Iterator[None]:
     """Be the only one that writes to a folder.
 
     Parameters
     ----------
     path : Path
         A file in it, made if there is none. One that is there and may only be read needs no lock.
+    what : str
+        What writes, for the error: "search".
 
     Yields
     ------
@@ -63,18 +40,21 @@ def only_writer(path: Path, /) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(path.open("ab"))
-        except OSError as error:
+            with as_file_error(path):
+                ensure_folder(path.parent)
+                file = stack.enter_context(path.open("ab"))
+        except FileError:
             if not path.is_file():
-                msg = f"cannot be written: {error.strerror or error}"
-                raise FileError(msg, where=str(path)) from error
+                raise
         else:
             try:
                 _lock(file.fileno())
             except OSError as error:
-                msg = "another search is writing here; needed another folder, or its end"
-                raise FileError(msg, where=str(path.parent)) from error
+                if error.errno in _TAKEN:
+                    msg = f"another {what} is writing here; needed another folder, or its end"
+                    raise FileError(msg, where=str(path.parent)) from error
+                msg = f"cannot be locked: {error.strerror or error}; needed a file system with locks"
+                raise FileError(msg, where=str(path)) from error
         yield
 
 
