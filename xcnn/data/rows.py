@@ -166,7 +166,7 @@ def row_reader(a: Any, /) -> Callable[[Any], Any]:
 def whole(value: Any, /) -> int:
     """Return an option as an integer, or -1 if it is none."""
     try:
-        return operator.index(value)
+        return -1 if isinstance(value, np.bool_) else operator.index(value)  # NumPy 2.0 indexes by its bools
     except TypeError:
         return -1
 

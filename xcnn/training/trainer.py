@@ -154,9 +154,9 @@ class Trainer:
         try:
             with model.backend.active():
                 state.held, loss, z = run(before, x, y, scalars)
-        except BaseException:  # Ctrl-C too: no half step stays
+        except BaseException as error:  # Ctrl-C too: no half step stays (but perhaps a whole one, replayed)
             state.held = before
-            self.t -= type(before) is Arrays  # else a replay may have taken it, in place
+            self.t -= isinstance(error, KeyboardInterrupt) and type(before) is Arrays
             state.drop_gradient()
             raise
         return loss, z
