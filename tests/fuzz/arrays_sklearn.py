@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import traceback
 import warnings
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
+import xcnn
 from tests.fuzz.arrays import some
 from tests.fuzz.arrays_held import drawn, held
 from tests.fuzz.arrays_nonsense import images, labels
@@ -18,6 +20,7 @@ from xcnn.layers import Dense
 
 sklearn = pytest.importorskip("sklearn")
 
+XCNN = str(Path(xcnn.__file__).parent)
 LAYERS = ([Dense(3)], [{"type": "dense", "units": 3}], [Dense(1)], lambda shape, k: [Dense(k)])
 
 
@@ -60,7 +63,7 @@ def _told(run: Any) -> Any:
         return run()
     except Exception as error:
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        last = max((i for i, file in enumerate(files) if "/xcnn/" in file), default=len(files))
+        last = max((i for i, file in enumerate(files) if file.startswith(XCNN)), default=len(files))
         if not any("/sklearn/" in file for file in files[last + 1 : last + 2]):
             raise
         raise DataError(str(error).partition("\n")[0][:500], where="scikit-learn") from error

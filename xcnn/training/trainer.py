@@ -156,7 +156,7 @@ class Trainer:
                 state.held, loss, z = run(before, x, y, scalars)
         except BaseException as error:  # Ctrl-C too: no half step stays (but perhaps a whole one, replayed)
             state.held = before
-            self.t -= isinstance(error, KeyboardInterrupt) and type(before) is Arrays
+            self.t -= isinstance(error, Exception) or type(before) is Arrays
             state.drop_gradient()
             raise
         return loss, z
