@@ -25,7 +25,7 @@ from tests.fuzz.mutate import NONSENSE
 ROOT = Path(__file__).parents[2]
 WHOLE = os.environ.get("XCNN_TEST_WHOLE") == "1"
 FILES = ("idx", "idx.gz", "cifar", "optdigits", "archive", "image", "any-image", "folder")
-FILES += ("xcnn", "safetensors", "config", "onnx")
+FILES += ("xcnn", "checkpoint", "safetensors", "config", "onnx")
 RUNS_OF = [(name, n) for name in targets() for n in range(targets()[name].whole[0])]
 
 
@@ -39,7 +39,7 @@ def test_what_is_broken_was_whole_to_begin_with(name):
         assert check(targets()[name], seed) == "taken"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", targets())
 def test_whatever_comes_is_taken_or_refused_in_one_clear_error(name):
     report = Report(targets()[name])
     for data in random_inputs(targets()[name], targets()[name].sample, seed=7):
