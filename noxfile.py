@@ -48,7 +48,9 @@ def tests(session: nox.Session, versions: str) -> None:
     session.run("uv", "pip", "list", external=True)
     quiet: tuple[str, ...] = ()
     env = BACKENDS
-    if versions == "oldest":  # newer libraries tell the old ones off; what xcnn calls itself, the newest tell
+    if versions == "oldest":
+        session.install("pyparsing<3.3")  # later ones warn of matplotlib before 3.10.7, in notebooks too
+        # Newer libraries tell the old ones off; what xcnn calls itself, the newest tell.
         quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore:Unknown solver options")
         env = BACKENDS | {"SCIPY_ARRAY_API": "1"}  # scikit-learn 1.6.0 needs it to test estimators
     session.run("python", "-m", "pytest", *quiet, *(session.posargs or CORE), env=env)
