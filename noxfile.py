@@ -1,6 +1,6 @@
 """The versions that xcnn promises to run with: each Python, with the oldest dependencies and with the newest.
 
-    nox                                   # all of it: eight sessions of about four minutes on two cores
+    nox                                   # all of it: eight sessions
     nox -s "tests-3.13(oldest)"           # one
     nox -s "tests-3.13(oldest)" -- tests/ops -n 1    # what follows -- is given to pytest in place of CORE
 
